@@ -1,0 +1,477 @@
+//! The one error type. Callers ask it questions; they never match on text.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use crate::host::HostKey;
+use crate::method::Method;
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong in the wrapper or below it. One pointer wide.
+///
+/// Ask [`is_failover_success`](Self::is_failover_success), [`transaction_outcome`](Self::transaction_outcome) and
+/// [`retry_advice`](Self::retry_advice) what to do next; the driver's own error is in the [`source`](StdError::source)
+/// chain.
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+    sqlstate: Option<Box<str>>,
+    host: Option<HostKey>,
+    method: Option<Method>,
+    plugin: Option<&'static str>,
+    failover: Option<Box<FailoverReport>>,
+    nothing_sent: bool,
+}
+
+/// What kind of failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A parameter is unknown, misspelled, out of range or contradicts another.
+    Config,
+    /// Two plugins exclude each other, or one stands twice in the list.
+    PluginConflict,
+    /// The server refused the user, the password or the token.
+    Login,
+    /// No usable host: none could be reached, or the one in use was given up by the wrapper.
+    HostUnavailable,
+    /// A deadline of the wrapper passed; the phase says which.
+    Timeout(Phase),
+    /// The connection was lost and the wrapper looked for another one; the outcome says how that ended.
+    Failover(FailoverOutcome),
+    /// No host of the wanted role may be used.
+    Routing,
+    /// Session settings could not be applied to a new connection.
+    SessionTransfer,
+    /// The object belongs to a connection that has been replaced since.
+    ConnectionSwitched,
+    /// The driver, the server or this version cannot do what was asked.
+    Unsupported,
+    /// The driver reported an error and no plugin changed its meaning.
+    Driver(DriverClass),
+}
+
+/// Which wait ran out of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Opening one physical connection: name, dial, TLS, authentication, role.
+    Connect,
+    /// Waiting for a topology that answers the question.
+    Topology,
+    /// A whole failover.
+    Failover,
+    /// One query of the wrapper's own, such as the role query.
+    Probe,
+    /// Waiting for running tasks when shutting down.
+    Shutdown,
+}
+
+/// How a failover ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailoverOutcome {
+    /// A new connection is in place and no transaction was open. Repeat the statement. SQLSTATE `08S02`.
+    Succeeded,
+    /// A new connection is in place, but a transaction was open or its commit was on its way. SQLSTATE `08007`.
+    TransactionUnknown,
+    /// No new connection; the next call tries again. SQLSTATE `08001`.
+    Failed,
+}
+
+/// What became of the transaction that was open when the connection was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransactionOutcome {
+    /// No transaction was open.
+    NotInTransaction,
+    /// The transaction was open and no commit had been sent: the server has rolled it back.
+    RolledBack,
+    /// The commit was on its way: it may have happened or not.
+    Unknown,
+}
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RetryAdvice {
+    /// The connection works again. Repeat the statement, if it may run twice or [`Error::statement_may_have_run`] is
+    /// false.
+    RetryStatement,
+    /// The connection works again. Repeat the whole transaction.
+    RetryTransaction,
+    /// The connection is gone. Open a new one, or call again to start another failover.
+    Reconnect,
+    /// Repeating will not help.
+    DoNotRetry,
+}
+
+/// What an error of the driver means, whichever driver it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DriverClass {
+    /// The connection is unusable: the server or the path to it is gone.
+    Network,
+    /// The server refused user, password or token.
+    Login,
+    /// The server refuses writes. Only a role query tells whether it is a reader.
+    Role,
+    /// The server ended this session; the host is fine.
+    SessionTerminated,
+    /// The caller's own cancellation or time limit.
+    Cancelled,
+    /// Anything else: the statement failed, the connection is fine.
+    Other,
+}
+
+/// What happened in a failover.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct FailoverReport {
+    /// Where the lost connection went.
+    pub old_host: Option<HostKey>,
+    /// Where the new connection goes, if there is one.
+    pub new_host: Option<HostKey>,
+    /// From the error to the end of the failover.
+    pub elapsed: Duration,
+    /// Whether a transaction was open when the connection was lost.
+    pub was_in_transaction: bool,
+    /// Whether a commit may have been on its way when the connection was lost.
+    pub commit_in_flight: bool,
+    /// Whether the failed statement had been sent, so that it may have run.
+    pub statement_may_have_run: bool,
+    /// How many connections were tried.
+    pub attempts: u32,
+}
+
+impl Error {
+    /// An error of `kind` with a message for people.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            source: None,
+            sqlstate: None,
+            host: None,
+            method: None,
+            plugin: None,
+            failover: None,
+            nothing_sent: false,
+        }))
+    }
+
+    /// A wrong value of a parameter: names it, the value (never pass a secret) and what is accepted.
+    pub fn parameter(name: &str, value: &str, accepted: &str) -> Self {
+        Self::new(ErrorKind::Config, format!("parameter `{name}`: `{value}` is not accepted; expected {accepted}"))
+    }
+
+    /// A configuration mistake that is not one value: a missing or contradictory setting.
+    pub fn config(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Config, message)
+    }
+
+    /// A driver's error of a known class; login errors get their own kind.
+    pub fn driver(class: DriverClass, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let kind = if class == DriverClass::Login { ErrorKind::Login } else { ErrorKind::Driver(class) };
+        let source = source.into();
+        let mut error = Self::new(kind, source.to_string());
+        error.0.source = Some(source);
+        error
+    }
+
+    /// The end of a failover, with what the caller needs to go on.
+    pub fn failover(outcome: FailoverOutcome, report: FailoverReport, cause: Self) -> Self {
+        let mut error = Self::new(ErrorKind::Failover(outcome), failover_message(outcome, &report));
+        error.0.host = report.new_host.clone().or_else(|| report.old_host.clone());
+        error.0.method = cause.0.method;
+        error.0.failover = Some(Box::new(report));
+        error.0.source = Some(Box::new(cause));
+        error
+    }
+
+    /// Adds the error below this one.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Adds the five-character SQLSTATE the server sent.
+    #[must_use]
+    pub fn with_sqlstate(mut self, sqlstate: &str) -> Self {
+        self.0.sqlstate = Some(sqlstate.into());
+        self
+    }
+
+    /// Adds the host it happened on, unless one is known already.
+    #[must_use]
+    pub fn with_host(mut self, host: &HostKey) -> Self {
+        self.0.host.get_or_insert_with(|| host.clone());
+        self
+    }
+
+    /// Adds the call it happened in, unless one is known already.
+    #[must_use]
+    pub fn with_method(mut self, method: Method) -> Self {
+        self.0.method.get_or_insert(method);
+        self
+    }
+
+    /// Adds the plugin that raised it, unless one is known already.
+    #[must_use]
+    pub fn with_plugin(mut self, plugin: &'static str) -> Self {
+        self.0.plugin.get_or_insert(plugin);
+        self
+    }
+
+    /// Says that the connection was found closed before anything was sent.
+    #[must_use]
+    pub fn with_nothing_sent(mut self) -> Self {
+        self.0.nothing_sent = true;
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the connection was lost and a new one is in place (with or without a transaction lost).
+    pub fn is_failover_success(&self) -> bool {
+        matches!(
+            self.0.kind,
+            ErrorKind::Failover(FailoverOutcome::Succeeded | FailoverOutcome::TransactionUnknown)
+        )
+    }
+
+    /// What became of the open transaction, as far as it is known.
+    ///
+    /// Never claims that a commit happened.
+    pub fn transaction_outcome(&self) -> TransactionOutcome {
+        match &self.0.failover {
+            Some(report) if report.commit_in_flight => TransactionOutcome::Unknown,
+            Some(report) if report.was_in_transaction => TransactionOutcome::RolledBack,
+            _ => TransactionOutcome::NotInTransaction,
+        }
+    }
+
+    /// What the caller can do now.
+    pub fn retry_advice(&self) -> RetryAdvice {
+        match self.0.kind {
+            ErrorKind::Failover(FailoverOutcome::Succeeded) => RetryAdvice::RetryStatement,
+            ErrorKind::Failover(FailoverOutcome::TransactionUnknown) => RetryAdvice::RetryTransaction,
+            ErrorKind::Failover(FailoverOutcome::Failed)
+            | ErrorKind::HostUnavailable
+            | ErrorKind::Timeout(_)
+            | ErrorKind::Driver(DriverClass::Network | DriverClass::SessionTerminated) => RetryAdvice::Reconnect,
+            ErrorKind::Driver(DriverClass::Other) if self.is_serialization_failure() => {
+                RetryAdvice::RetryTransaction
+            }
+            _ => RetryAdvice::DoNotRetry,
+        }
+    }
+
+    /// Whether the logical connection can be used for the next call without reconnecting.
+    pub fn connection_usable(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Failover(outcome) => outcome != FailoverOutcome::Failed,
+            ErrorKind::Driver(class) => {
+                !matches!(class, DriverClass::Network | DriverClass::Login | DriverClass::SessionTerminated)
+            }
+            ErrorKind::Routing
+            | ErrorKind::SessionTransfer
+            | ErrorKind::ConnectionSwitched
+            | ErrorKind::Unsupported => true,
+            ErrorKind::Config
+            | ErrorKind::PluginConflict
+            | ErrorKind::Login
+            | ErrorKind::HostUnavailable
+            | ErrorKind::Timeout(_) => false,
+        }
+    }
+
+    /// Whether the failed statement may have run: false only when it is known that nothing was sent.
+    pub fn statement_may_have_run(&self) -> bool {
+        match &self.0.failover {
+            Some(report) => report.statement_may_have_run,
+            None => !self.0.nothing_sent && matches!(self.0.kind, ErrorKind::Driver(_) | ErrorKind::HostUnavailable),
+        }
+    }
+
+    /// The server's SQLSTATE, or the one of this outcome of a failover.
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self.0.kind {
+            ErrorKind::Failover(FailoverOutcome::Succeeded) => Some("08S02"),
+            ErrorKind::Failover(FailoverOutcome::TransactionUnknown) => Some("08007"),
+            ErrorKind::Failover(FailoverOutcome::Failed) => Some("08001"),
+            _ => self.0.sqlstate.as_deref(),
+        }
+    }
+
+    /// The host it happened on; after a successful failover, the new one.
+    pub fn host(&self) -> Option<&HostKey> {
+        self.0.host.as_ref()
+    }
+
+    /// The call it happened in.
+    pub fn method(&self) -> Option<Method> {
+        self.0.method
+    }
+
+    /// The plugin that raised it.
+    pub fn plugin(&self) -> Option<&'static str> {
+        self.0.plugin
+    }
+
+    /// What happened in the failover, if this is the end of one.
+    pub fn failover_report(&self) -> Option<&FailoverReport> {
+        self.0.failover.as_deref()
+    }
+
+    /// The class the driver's error was given, walking down to the first one that has a class.
+    pub fn driver_class(&self) -> Option<DriverClass> {
+        match self.0.kind {
+            ErrorKind::Driver(class) => Some(class),
+            ErrorKind::Login => Some(DriverClass::Login),
+            _ => self.0.source.as_deref()?.downcast_ref::<Self>()?.driver_class(),
+        }
+    }
+
+    /// The first error of type `E` in the source chain, such as the driver's own.
+    pub fn find_source<E: StdError + 'static>(&self) -> Option<&E> {
+        let mut next = self.source();
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<E>() {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    fn is_serialization_failure(&self) -> bool {
+        matches!(self.sqlstate(), Some("40001" | "40P01"))
+    }
+}
+
+fn failover_message(outcome: FailoverOutcome, report: &FailoverReport) -> String {
+    let old = report.old_host.as_ref().map_or_else(String::new, |host| format!(" to {host}"));
+    let ms = report.elapsed.as_millis();
+    match (outcome, &report.new_host) {
+        (FailoverOutcome::Succeeded, Some(new)) => {
+            format!("the connection{old} was lost and is replaced by one to {new} after {ms} ms; repeat the statement")
+        }
+        (FailoverOutcome::TransactionUnknown, Some(new)) => {
+            let fate = if report.commit_in_flight { "may or may not be committed" } else { "is rolled back" };
+            format!(
+                "the connection{old} was lost and is replaced by one to {new} after {ms} ms; the transaction {fate}"
+            )
+        }
+        _ => format!("the connection{old} was lost and no other host could be used within {ms} ms"),
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &inner.kind).field("message", &inner.message);
+        for (name, value) in [
+            ("sqlstate", inner.sqlstate.as_ref().map(|v| v as &dyn fmt::Debug)),
+            ("host", inner.host.as_ref().map(|v| v as &dyn fmt::Debug)),
+            ("method", inner.method.as_ref().map(|v| v as &dyn fmt::Debug)),
+            ("plugin", inner.plugin.as_ref().map(|v| v as &dyn fmt::Debug)),
+            ("failover", inner.failover.as_ref().map(|v| v as &dyn fmt::Debug)),
+            ("source", inner.source.as_ref().map(|v| v as &dyn fmt::Debug)),
+        ] {
+            if let Some(value) = value {
+                out.field(name, value);
+            }
+        }
+        out.finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        f.write_str(&inner.message)?;
+        if inner.failover.is_none() {
+            if let Some(host) = &inner.host {
+                write!(f, " (host {host})")?;
+            }
+        }
+        if f.alternate() {
+            let mut next = self.source();
+            while let Some(error) = next {
+                write!(f, ": {error}")?;
+                next = error.source();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after_failover(outcome: FailoverOutcome, in_transaction: bool, commit: bool) -> Error {
+        let report = FailoverReport {
+            was_in_transaction: in_transaction,
+            commit_in_flight: commit,
+            statement_may_have_run: true,
+            ..FailoverReport::default()
+        };
+        Error::failover(outcome, report, Error::driver(DriverClass::Network, "connection closed"))
+    }
+
+    #[test]
+    fn it_is_one_pointer_wide() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+        fn is_send_sync<T: Send + Sync + 'static>() {}
+        is_send_sync::<Error>();
+    }
+
+    #[test]
+    fn the_three_outcomes_of_a_failover_answer_differently() {
+        let ok = after_failover(FailoverOutcome::Succeeded, false, false);
+        assert!(ok.is_failover_success() && ok.connection_usable());
+        assert_eq!(ok.retry_advice(), RetryAdvice::RetryStatement);
+        assert_eq!(ok.transaction_outcome(), TransactionOutcome::NotInTransaction);
+        assert_eq!(ok.sqlstate(), Some("08S02"));
+
+        let lost = after_failover(FailoverOutcome::TransactionUnknown, true, false);
+        assert_eq!(lost.transaction_outcome(), TransactionOutcome::RolledBack);
+        assert_eq!(lost.retry_advice(), RetryAdvice::RetryTransaction);
+
+        let commit = after_failover(FailoverOutcome::TransactionUnknown, true, true);
+        assert_eq!(commit.transaction_outcome(), TransactionOutcome::Unknown);
+
+        let failed = after_failover(FailoverOutcome::Failed, false, false);
+        assert!(!failed.is_failover_success() && !failed.connection_usable());
+        assert_eq!(failed.retry_advice(), RetryAdvice::Reconnect);
+    }
+
+    #[test]
+    fn the_driver_error_and_its_class_are_found_through_the_chain() {
+        let error = Error::driver(DriverClass::Network, std::io::Error::other("reset"));
+        let outer = Error::failover(FailoverOutcome::Failed, FailoverReport::default(), error);
+        assert_eq!(outer.driver_class(), Some(DriverClass::Network));
+        assert_eq!(outer.find_source::<std::io::Error>().map(ToString::to_string).as_deref(), Some("reset"));
+    }
+}
