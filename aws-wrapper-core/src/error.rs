@@ -150,6 +150,8 @@ pub struct FailoverReport {
     pub statement_may_have_run: bool,
     /// How many connections were tried.
     pub attempts: u32,
+    /// What the last of them ran into, when none succeeded.
+    pub last_error: Option<String>,
 }
 
 impl Error {
@@ -170,7 +172,10 @@ impl Error {
 
     /// A wrong value of a parameter: names it, the value (never pass a secret) and what is accepted.
     pub fn parameter(name: &str, value: &str, accepted: &str) -> Self {
-        Self::new(ErrorKind::Config, format!("parameter `{name}`: `{value}` is not accepted; expected {accepted}"))
+        Self::new(
+            ErrorKind::Config,
+            format!("parameter `{name}`: `{value}` is not accepted; expected {accepted}"),
+        )
     }
 
     /// A configuration mistake that is not one value: a missing or contradictory setting.
@@ -271,7 +276,9 @@ impl Error {
             ErrorKind::Failover(FailoverOutcome::Failed)
             | ErrorKind::HostUnavailable
             | ErrorKind::Timeout(_)
-            | ErrorKind::Driver(DriverClass::Network | DriverClass::SessionTerminated) => RetryAdvice::Reconnect,
+            | ErrorKind::Driver(DriverClass::Network | DriverClass::SessionTerminated) => {
+                RetryAdvice::Reconnect
+            }
             ErrorKind::Driver(DriverClass::Other) if self.is_serialization_failure() => {
                 RetryAdvice::RetryTransaction
             }
@@ -302,7 +309,10 @@ impl Error {
     pub fn statement_may_have_run(&self) -> bool {
         match &self.0.failover {
             Some(report) => report.statement_may_have_run,
-            None => !self.0.nothing_sent && matches!(self.0.kind, ErrorKind::Driver(_) | ErrorKind::HostUnavailable),
+            None => {
+                !self.0.nothing_sent
+                    && matches!(self.0.kind, ErrorKind::Driver(_) | ErrorKind::HostUnavailable)
+            }
         }
     }
 
@@ -367,7 +377,9 @@ fn failover_message(outcome: FailoverOutcome, report: &FailoverReport) -> String
     let ms = report.elapsed.as_millis();
     match (outcome, &report.new_host) {
         (FailoverOutcome::Succeeded, Some(new)) => {
-            format!("the connection{old} was lost and is replaced by one to {new} after {ms} ms; repeat the statement")
+            format!(
+                "the connection{old} was lost and is replaced by one to {new} after {ms} ms; repeat the statement"
+            )
         }
         (FailoverOutcome::TransactionUnknown, Some(new)) => {
             let fate = if report.commit_in_flight { "may or may not be committed" } else { "is rolled back" };
@@ -375,7 +387,10 @@ fn failover_message(outcome: FailoverOutcome, report: &FailoverReport) -> String
                 "the connection{old} was lost and is replaced by one to {new} after {ms} ms; the transaction {fate}"
             )
         }
-        _ => format!("the connection{old} was lost and no other host could be used within {ms} ms"),
+        _ => {
+            let why = report.last_error.as_ref().map_or_else(String::new, |last| format!("; last: {last}"));
+            format!("the connection{old} was lost and no other host could be used within {ms} ms{why}")
+        }
     }
 }
 

@@ -28,6 +28,34 @@ impl HostKey {
         Ok(Self { host: bare.to_ascii_lowercase().into(), port })
     }
 
+    /// The key written as `host`, `host:port`, `[v6]` or `[v6]:port`; a bare IPv6 address has no port.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) when it is neither.
+    pub fn parse(text: &str, default_port: u16) -> Result<Self> {
+        let after_host = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((_, after)) => after,
+            None if text.matches(':').count() == 1 => &text[text.find(':').unwrap_or(text.len())..],
+            None => "",
+        };
+        let host = &text[..text.len() - after_host.len()];
+        let port = match after_host.strip_prefix(':') {
+            Some(port) => match port.parse() {
+                Ok(port) if port > 0 => port,
+                _ => {
+                    return Err(Error::parameter(
+                        "host",
+                        text,
+                        "`host` or `host:port` with a port from 1 to 65535",
+                    ));
+                }
+            },
+            None if after_host.is_empty() => default_port,
+            None => return Err(Error::parameter("host", text, "`[address]` or `[address]:port`")),
+        };
+        Self::new(host, port)
+    }
+
     /// The host name or address.
     pub fn host(&self) -> &str {
         &self.host
@@ -76,4 +104,85 @@ pub enum Availability {
     Available,
     /// The last attempt failed.
     NotAvailable,
+}
+
+/// What is known about one host of a cluster.
+///
+/// Its identity is its [`key`](Self::key): the rest changes, so hosts are never compared as a whole.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Host {
+    /// Its canonical name.
+    pub key: HostKey,
+    /// Its role according to the topology.
+    pub role: Role,
+    /// The name the instance has for itself.
+    pub host_id: Option<String>,
+    /// The first label of the instance's endpoint.
+    pub instance_name: Option<String>,
+    /// Its region, if known.
+    pub region: Option<String>,
+    /// Whether it was reachable when last tried.
+    pub availability: Availability,
+    /// How busy it is; lower is better. From the topology.
+    pub load: Option<u64>,
+    /// Its share in weighted strategies; more is better.
+    pub weight: u64,
+    /// Processor use in percent.
+    pub cpu_percent: Option<f32>,
+    /// How far it is behind the writer, in milliseconds.
+    pub lag_ms: Option<f32>,
+}
+
+impl Host {
+    /// A host of which only name and role are known.
+    pub fn new(key: HostKey, role: Role) -> Self {
+        Self {
+            key,
+            role,
+            host_id: None,
+            instance_name: None,
+            region: None,
+            availability: Availability::Available,
+            load: None,
+            weight: 100,
+            cpu_percent: None,
+            lag_ms: None,
+        }
+    }
+
+    /// Whether name, role and availability agree.
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.key == other.key && self.role == other.role && self.availability == other.availability
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_spellings_of_a_host_are_one_key() {
+        let key = HostKey::new("Db1.Example.COM.", 5432).unwrap();
+        assert_eq!(key, HostKey::new("db1.example.com", 5432).unwrap());
+        assert_eq!(key.to_string(), "db1.example.com:5432");
+    }
+
+    #[test]
+    fn ports_are_split_off_and_addresses_stay_whole() {
+        for (text, host, port) in [
+            ("h", "h", 5432),
+            ("h:1", "h", 1),
+            ("::1", "::1", 5432),
+            ("[::1]", "::1", 5432),
+            ("[2001:db8::1]:6", "2001:db8::1", 6),
+            ("10.1.2.3:7", "10.1.2.3", 7),
+        ] {
+            let key = HostKey::parse(text, 5432).unwrap();
+            assert_eq!((key.host(), key.port()), (host, port), "{text}");
+        }
+        for bad in ["", "h:", "h:0", "h:70000", "h:x", "[::1]x", "a b"] {
+            assert!(HostKey::parse(bad, 5432).is_err(), "{bad}");
+        }
+    }
 }

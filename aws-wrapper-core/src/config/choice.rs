@@ -1,0 +1,115 @@
+//! Parameters with a fixed set of values, as enums.
+
+/// Declares an enum together with the text of each value, so that the two cannot drift apart.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// The text of every value, as parameters take it.
+            pub const CODES: &'static [&'static str] = &[$($code),+];
+
+            /// The text of this value.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// The value of one of the [`CODES`](Self::CODES).
+            pub fn from_code(code: &str) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+choice! {
+    /// Which host a failover may end on.
+    FailoverMode {
+        /// The writer, and nothing else.
+        StrictWriter = "strict-writer",
+        /// A reader, and nothing else.
+        StrictReader = "strict-reader",
+        /// A reader if there is one, else the writer.
+        ReaderOrWriter = "reader-or-writer",
+    }
+}
+
+choice! {
+    /// The role an endpoint stands for, or that a new connection must have.
+    EndpointRole {
+        /// The writer.
+        Writer = "writer",
+        /// A reader.
+        Reader = "reader",
+        /// Any host of the cluster.
+        Any = "any",
+        /// The endpoint is used as it is and no role is checked.
+        None = "none",
+    }
+}
+
+impl EndpointRole {
+    /// The roles that can be checked; `any` is no check.
+    pub(crate) const VERIFIABLE: &'static [&'static str] = &["writer", "reader", "none"];
+}
+
+choice! {
+    /// How a host that could not be reached is treated.
+    AvailabilityStrategyKind {
+        /// It stays out until it has been reached again.
+        Simple = "simple",
+        /// It is tried again after a pause that doubles with each failure.
+        ExponentialBackoff = "exponential_backoff",
+    }
+}
+
+choice! {
+    /// Where the topology monitor likes to keep its connection. A preference: a working connection is never dropped
+    /// for it.
+    MonitoringPriority {
+        /// The writer.
+        StrictWriter = "strict-writer",
+        /// A reader.
+        StrictReader = "strict-reader",
+        /// Whatever answers.
+        WriterOrReader = "writer-or-reader",
+    }
+}
+
+choice! {
+    /// Whether a connection is encrypted and what is checked, as in libpq.
+    SslMode {
+        /// Never encrypted.
+        Disable = "disable",
+        /// Encrypted if the server offers it; nothing is checked.
+        Prefer = "prefer",
+        /// Always encrypted.
+        Require = "require",
+        /// Always encrypted, and the certificate must come from a trusted authority.
+        VerifyCa = "verify-ca",
+        /// As `verify-ca`, and the certificate must name the host.
+        VerifyFull = "verify-full",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_and_its_value_lead_to_each_other() {
+        for code in FailoverMode::CODES {
+            assert_eq!(FailoverMode::from_code(code).map(FailoverMode::code), Some(*code));
+        }
+        assert_eq!(FailoverMode::from_code("writer"), None);
+        for code in EndpointRole::VERIFIABLE {
+            assert!(EndpointRole::CODES.contains(code));
+        }
+    }
+}

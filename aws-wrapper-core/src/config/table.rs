@@ -1,0 +1,368 @@
+//! The parameters of the wrapper, as data.
+
+use std::time::Duration;
+
+use super::choice::{AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitoringPriority, SslMode};
+use super::parameter::{Kind, Parameter, Unit};
+
+/// How hosts can be picked.
+pub(super) const STRATEGIES: &[&str] = &["random", "round_robin", "lowest_load", "highest_weight"];
+
+/// The database products that can be named.
+pub(super) const DIALECTS: &[&str] =
+    &["pg", "rds-pg", "aurora-pg", "global-aurora-pg", "rds-multi-az-pg-cluster"];
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A duration that counts milliseconds, of at least `min` of them and at most a day.
+const fn millis(min: u64) -> Kind {
+    Kind::Duration { unit: Unit::Millis, min: Duration::from_millis(min), max: DAY }
+}
+
+/// A duration that counts seconds, of at least `min` of them and at most a day.
+const fn secs(min: u64) -> Kind {
+    Kind::Duration { unit: Unit::Secs, min: Duration::from_secs(min), max: DAY }
+}
+
+const PLUGINS: &str = "Plugins";
+const NETWORK: &str = "Network and TLS";
+const TOPOLOGY: &str = "Cluster and topology";
+const AVAILABILITY: &str = "Host availability and pacing";
+const INITIAL_CONNECTION: &str = "Initial connection";
+const FAILOVER: &str = "Failover";
+const DIAGNOSTICS: &str = "Diagnostics";
+
+/// Every parameter of the wrapper, group by group.
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "plugins",
+        aliases: &["wrapperPlugins"],
+        kind: Kind::List,
+        default: "",
+        group: PLUGINS,
+        doc: "Codes of the plugins. Empty or `none`: no plugin. Not given: the default set, if the \
+              endpoint is one of Aurora or RDS or an instance pattern is given; else no plugin.",
+    },
+    Parameter {
+        name: "auto_sort_plugins",
+        aliases: &["autoSortWrapperPluginOrder", "autoSortPluginOrder"],
+        kind: Kind::Bool,
+        default: "true",
+        group: PLUGINS,
+        doc: "Whether the plugins are brought into the order in which they work together. If not, the \
+              order of `plugins` is kept, outermost first.",
+    },
+    Parameter {
+        name: "connect_timeout_ms",
+        aliases: &["connectTimeout"],
+        kind: millis(1),
+        default: "10000",
+        group: NETWORK,
+        doc: "Limit for opening one connection: name, dial, TLS, authentication and role check together.",
+    },
+    Parameter {
+        name: "tcp_keep_alive",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "true",
+        group: NETWORK,
+        doc: "Whether idle connections are probed by the operating system.",
+    },
+    Parameter {
+        name: "tcp_user_timeout_ms",
+        aliases: &[],
+        kind: millis(0),
+        default: "45000",
+        group: NETWORK,
+        doc: "How long sent data may stay unacknowledged before the operating system gives the connection \
+              up. `0`: the system's own limit, often a quarter of an hour.",
+    },
+    Parameter {
+        name: "sslmode",
+        aliases: &[],
+        kind: Kind::Choice(SslMode::CODES),
+        default: "",
+        group: NETWORK,
+        doc: "Whether connections are encrypted and what is checked, as in libpq.",
+    },
+    Parameter {
+        name: "ssl_root_cert",
+        aliases: &["sslrootcert"],
+        kind: Kind::Text,
+        default: "",
+        group: NETWORK,
+        doc: "Path of a PEM file with the certificate authorities to trust.",
+    },
+    Parameter {
+        name: "dialect",
+        aliases: &["wrapperDialect", "databaseDialect"],
+        kind: Kind::Choice(DIALECTS),
+        default: "",
+        group: TOPOLOGY,
+        doc: "The database product. Not given: found out from the endpoint and the server.",
+    },
+    Parameter {
+        name: "cluster_id",
+        aliases: &[],
+        kind: Kind::Text,
+        default: "",
+        group: TOPOLOGY,
+        doc: "Name under which connections share a topology. Not given: derived from the endpoint or the \
+              topology. Give it only if two endpoints of one cluster are not recognised as such.",
+    },
+    Parameter {
+        name: "cluster_instance_host_pattern",
+        aliases: &[],
+        kind: Kind::Text,
+        default: "",
+        group: TOPOLOGY,
+        doc: "Host name of an instance with `?` in place of its identifier, and a port if it is not the \
+              default one: `?.xyz.us-east-2.rds.amazonaws.com`. Needed for custom domains and IP \
+              addresses.",
+    },
+    Parameter {
+        name: "single_writer_connection_string",
+        aliases: &["singleWriterDsn"],
+        kind: Kind::Bool,
+        default: "false",
+        group: TOPOLOGY,
+        doc: "Whether the first host of a connection string with several hosts is the writer and the \
+              others are readers, for servers without a topology.",
+    },
+    Parameter {
+        name: "cluster_topology_refresh_rate_ms",
+        aliases: &[],
+        kind: millis(5),
+        default: "30000",
+        group: TOPOLOGY,
+        doc: "Time between two looks at the topology. Less than 300 s.",
+    },
+    Parameter {
+        name: "cluster_topology_high_refresh_rate_ms",
+        aliases: &[],
+        kind: millis(5),
+        default: "100",
+        group: TOPOLOGY,
+        doc: "The same right after the writer has changed. At most `cluster_topology_refresh_rate_ms`.",
+    },
+    Parameter {
+        name: "cluster_topology_panic_refresh_rate_ms",
+        aliases: &[],
+        kind: millis(5),
+        default: "10",
+        group: TOPOLOGY,
+        doc: "The same while no writer is known, for each host. At most \
+              `cluster_topology_refresh_rate_ms`.",
+    },
+    Parameter {
+        name: "monitoring_connection_priority",
+        aliases: &[],
+        kind: Kind::Choices(MonitoringPriority::CODES),
+        default: "strict-writer",
+        group: TOPOLOGY,
+        doc: "Where the topology monitor likes to keep its connection, best first. A preference: a working \
+              connection is never dropped for it.",
+    },
+    Parameter {
+        name: "topology_monitoring_connect_timeout_ms",
+        aliases: &["clusterTopologyConnectTimeoutMs", "topology-monitoring-connectTimeout"],
+        kind: millis(1),
+        default: "5000",
+        group: TOPOLOGY,
+        doc: "Limit for opening a connection of the topology monitor.",
+    },
+    Parameter {
+        name: "topology_monitoring_socket_timeout_ms",
+        aliases: &["clusterTopologySocketTimeoutMs", "topology-monitoring-socketTimeout"],
+        kind: millis(1),
+        default: "5000",
+        group: TOPOLOGY,
+        doc: "Limit for one answer to the topology monitor.",
+    },
+    Parameter {
+        name: "topology_monitoring_user",
+        aliases: &[],
+        kind: Kind::Text,
+        default: "",
+        group: TOPOLOGY,
+        doc: "User of the topology monitor, if it is not the one of the connection.",
+    },
+    Parameter {
+        name: "topology_monitoring_password",
+        aliases: &[],
+        kind: Kind::Secret,
+        default: "",
+        group: TOPOLOGY,
+        doc: "Password of the topology monitor, if it is not the one of the connection.",
+    },
+    Parameter {
+        name: "default_host_availability_strategy",
+        aliases: &[],
+        kind: Kind::Choice(AvailabilityStrategyKind::CODES),
+        default: "simple",
+        group: AVAILABILITY,
+        doc: "How a host that could not be reached is treated: `simple` leaves it out until it has been \
+              reached again, `exponential_backoff` tries it again after a pause that doubles with each \
+              failure.",
+    },
+    Parameter {
+        name: "host_availability_max_retries",
+        aliases: &["hostAvailabilityStrategyMaxRetries"],
+        kind: Kind::Count { min: 1, max: u32::MAX },
+        default: "5",
+        group: AVAILABILITY,
+        doc: "How often `exponential_backoff` tries a host again before it stays out.",
+    },
+    Parameter {
+        name: "host_availability_initial_backoff_secs",
+        aliases: &["hostAvailabilityStrategyInitialBackoffTime"],
+        kind: secs(1),
+        default: "30",
+        group: AVAILABILITY,
+        doc: "First pause of `exponential_backoff`.",
+    },
+    Parameter {
+        name: "pool_max_opening_per_host",
+        aliases: &[],
+        kind: Kind::Count { min: 1, max: 32 },
+        default: "16",
+        group: AVAILABILITY,
+        doc: "How many connections are opened at the same time to one host, so that a new writer is not \
+              flooded.",
+    },
+    Parameter {
+        name: "endpoint_substitution_role",
+        aliases: &[],
+        kind: Kind::Choice(EndpointRole::CODES),
+        default: "",
+        group: INITIAL_CONNECTION,
+        doc: "Role of the instance that is used in place of the endpoint; `none` uses the endpoint itself. \
+              Not given: told by the kind of endpoint.",
+    },
+    Parameter {
+        name: "initial_connection_host_selector_strategy",
+        aliases: &["readerInitialConnectionHostSelectorStrategy"],
+        kind: Kind::Choice(STRATEGIES),
+        default: "random",
+        group: INITIAL_CONNECTION,
+        doc: "How that instance is picked.",
+    },
+    Parameter {
+        name: "verify_opened_connection_type",
+        aliases: &["verifyInitialConnectionType"],
+        kind: Kind::Choice(EndpointRole::VERIFIABLE),
+        default: "",
+        group: INITIAL_CONNECTION,
+        doc: "Role the server must confirm for the first connection; `none` asks nothing. Not given: told \
+              by the kind of endpoint.",
+    },
+    Parameter {
+        name: "open_connection_retry_timeout_ms",
+        aliases: &["initialConnectionRetryTimeoutMs"],
+        kind: millis(1),
+        default: "30000",
+        group: INITIAL_CONNECTION,
+        doc: "Limit for all attempts at a first connection of the right role.",
+    },
+    Parameter {
+        name: "open_connection_retry_interval_ms",
+        aliases: &["initialConnectionRetryIntervalMs"],
+        kind: millis(1),
+        default: "1000",
+        group: INITIAL_CONNECTION,
+        doc: "Pause between these attempts. At most `open_connection_retry_timeout_ms`.",
+    },
+    Parameter {
+        name: "wait_for_initial_topology_ms",
+        aliases: &[],
+        kind: millis(0),
+        default: "0",
+        group: INITIAL_CONNECTION,
+        doc: "How long a first connection waits for the topology, so that it can be moved to a selected \
+              instance. `0`: not at all.",
+    },
+    Parameter {
+        name: "skip_inactive_writer_cluster_endpoint_check",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "false",
+        group: INITIAL_CONNECTION,
+        doc: "Whether a writer endpoint that is not active, as in the other regions of a global database, \
+              is left unprobed when stale DNS entries are looked for.",
+    },
+    Parameter {
+        name: "failover_mode",
+        aliases: &[],
+        kind: Kind::Choice(FailoverMode::CODES),
+        default: "",
+        group: FAILOVER,
+        doc: "Which host a failover may end on. Not given: `reader-or-writer` for a reader endpoint, else \
+              `strict-writer`.",
+    },
+    Parameter {
+        name: "failover_timeout_ms",
+        aliases: &[],
+        kind: millis(1),
+        default: "300000",
+        group: FAILOVER,
+        doc: "Limit for a whole failover.",
+    },
+    Parameter {
+        name: "failover_connect_timeout_ms",
+        aliases: &[],
+        kind: millis(1),
+        default: "10000",
+        group: FAILOVER,
+        doc: "Limit for one attempt to connect within a failover. At most `failover_timeout_ms`.",
+    },
+    Parameter {
+        name: "failover_retry_delay_ms",
+        aliases: &[],
+        kind: millis(1),
+        default: "100",
+        group: FAILOVER,
+        doc: "First pause between two rounds of attempts; it doubles up to one second, and news of the \
+              topology end it. At most `failover_timeout_ms`.",
+    },
+    Parameter {
+        name: "failover_reader_host_selector_strategy",
+        aliases: &[],
+        kind: Kind::Choice(STRATEGIES),
+        default: "random",
+        group: FAILOVER,
+        doc: "How a reader is picked in a failover.",
+    },
+    Parameter {
+        name: "enable_connect_failover",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "false",
+        group: FAILOVER,
+        doc: "Whether a first connection that fails with a network error is failed over too.",
+    },
+    Parameter {
+        name: "rollback_on_switch",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "true",
+        group: FAILOVER,
+        doc: "Whether an open transaction is rolled back on the old connection before another one takes \
+              its place.",
+    },
+    Parameter {
+        name: "slow_query_ms",
+        aliases: &[],
+        kind: millis(0),
+        default: "0",
+        group: DIAGNOSTICS,
+        doc: "Calls that take longer are logged. `0`: none.",
+    },
+    Parameter {
+        name: "query_log_redact_literals",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "true",
+        group: DIAGNOSTICS,
+        doc: "Whether the `query_log` plugin leaves the literals of a statement out.",
+    },
+];

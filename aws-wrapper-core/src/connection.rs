@@ -1,0 +1,107 @@
+//! The logical connection: what stays when the physical connection is replaced.
+//!
+//! A switch under way configures the new physical connection completely, then *parks* it here. The next call *adopts*
+//! it. So a dropped future never leaves a half-switched connection, and no connection is replaced under a borrowed
+//! result.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::driver::DriverDialect;
+use crate::error::{FailoverOutcome, FailoverReport};
+use crate::registry::Slot;
+
+/// What all physical connections behind one logical connection share.
+pub struct Logical<D: DriverDialect> {
+    has_parked: AtomicBool,
+    state: Mutex<State<D>>,
+    switching: AsyncMutex<()>,
+    session: D::Session,
+}
+
+struct State<D: DriverDialect> {
+    parked: Option<D::Connection>,
+    /// The slot of the newest connection: the parked one, else the one in use.
+    newest: Arc<Slot>,
+    /// How the last switch ended, for calls that failed together with the one that started it.
+    last_switch: Option<(FailoverOutcome, FailoverReport)>,
+}
+
+impl<D: DriverDialect> Logical<D> {
+    /// A logical connection that starts on the connection of `slot`.
+    pub fn new(slot: Arc<Slot>) -> Self {
+        Self {
+            has_parked: AtomicBool::new(false),
+            state: Mutex::new(State { parked: None, newest: slot, last_switch: None }),
+            switching: AsyncMutex::new(()),
+            session: D::Session::default(),
+        }
+    }
+
+    /// What the adapter carries from one physical connection to the next.
+    pub fn session(&self) -> &D::Session {
+        &self.session
+    }
+
+    /// Whether a new connection waits to be adopted. One load; asked by every call.
+    pub fn has_parked(&self) -> bool {
+        self.has_parked.load(Ordering::Acquire)
+    }
+
+    /// Leaves a fully configured connection for the next call. One that was parked before and never used is dropped.
+    pub fn park(
+        &self,
+        connection: D::Connection,
+        slot: Arc<Slot>,
+        how: Option<(FailoverOutcome, FailoverReport)>,
+    ) {
+        let replaced = {
+            let mut state = self.state.lock();
+            state.newest = slot;
+            state.last_switch = how;
+            self.has_parked.store(true, Ordering::Release);
+            state.parked.replace(connection)
+        };
+        drop(replaced);
+    }
+
+    /// Hands the parked connection to `place`, which puts it to use. Several calls may ask at once; one does it.
+    ///
+    /// The flag falls only after `place` returned, so no call goes to the old connection in between.
+    pub fn adopt(&self, place: impl FnOnce(D::Connection)) {
+        let mut state = self.state.lock();
+        if let Some(connection) = state.parked.take() {
+            place(connection);
+        }
+        self.has_parked.store(false, Ordering::Release);
+    }
+
+    /// The slot of the newest connection: the parked one, else the one in use.
+    pub fn newest(&self) -> Arc<Slot> {
+        Arc::clone(&self.state.lock().newest)
+    }
+
+    /// How the last switch ended.
+    pub fn last_switch(&self) -> Option<(FailoverOutcome, FailoverReport)> {
+        self.state.lock().last_switch.clone()
+    }
+
+    /// At most one switch at a time: hold this while looking for a new connection.
+    pub fn switching(&self) -> &AsyncMutex<()> {
+        &self.switching
+    }
+}
+
+impl<D: DriverDialect> fmt::Debug for Logical<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Logical")
+            .field("newest", &state.newest)
+            .field("parked", &state.parked.is_some())
+            .finish_non_exhaustive()
+    }
+}

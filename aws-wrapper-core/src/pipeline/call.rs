@@ -1,0 +1,178 @@
+//! The hot path: one call through the plugins that observe it.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::call::Call;
+use crate::driver::DriverDialect;
+use crate::error::{Error, Result};
+use crate::pipeline::Pipeline;
+use crate::plugin::{ConnectionPlugin, Recovery, Step};
+
+impl<D: DriverDialect> Pipeline<D> {
+    /// Runs `exchange` with the driver: first the `before` of those who subscribed, then the exchange in place, then
+    /// their `after`; on failure it asks for recovery.
+    ///
+    /// # Cancellation
+    /// Dropping the future runs the `after` of those entered and never starts a recovery.
+    #[inline]
+    pub async fn call<T>(&self, call: &Call<'_, D>, exchange: impl Future<Output = Result<T>>) -> Result<T> {
+        let chain = self.chain(call.method());
+        let result = if chain.observers.is_empty() {
+            exchange.await
+        } else {
+            let mut entered = Entered { call, observers: &chain.observers, count: 0 };
+            match entered.enter().await {
+                Ok(()) => exchange.await,
+                Err(error) => Err(error),
+            }
+        };
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.recover(call, error).await),
+        }
+    }
+
+    /// Opens an exchange that goes on after this call returns, such as a stream of rows: whoever subscribed is entered
+    /// until the guard is dropped.
+    pub async fn open<'a, T>(
+        &'a self,
+        call: &'a Call<'a, D>,
+        exchange: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Entered<'a, D>)> {
+        let mut entered = Entered { call, observers: &self.chain(call.method()).observers, count: 0 };
+        let result = match entered.enter().await {
+            Ok(()) => exchange.await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(value) => Ok((value, entered)),
+            Err(error) => {
+                drop(entered);
+                Err(self.recover(call, error).await)
+            }
+        }
+    }
+
+    /// As [`open`](Self::open), for an exchange that outlives the borrow of the connection: it takes the call along.
+    ///
+    /// Whoever subscribed is entered when this returns. Run the exchange then, and on failure [`Lent::recover`].
+    pub async fn lend(&self, call: Call<'static, D>) -> Result<Lent<D>> {
+        let call = Box::new(call);
+        let observers = Arc::clone(&self.chain(call.method()).observers);
+        let mut lent = Lent { call: Some(call), observers, count: 0 };
+        match lent.enter().await {
+            Ok(()) => Ok(lent),
+            Err(error) => Err(lent.recover(self, error).await),
+        }
+    }
+
+    /// Asks the plugins that want to see failures of this method, inner to outer, what becomes of `error`.
+    #[cold]
+    pub fn recover<'a>(
+        &'a self,
+        call: &'a Call<'_, D>,
+        error: Error,
+    ) -> impl Future<Output = Error> + Send + use<'a, D> {
+        let helpers = &self.chain(call.method()).helpers;
+        let mut error = error.with_method(call.method());
+        // Boxed, so that the future of a call that succeeds stays small.
+        Box::pin(async move {
+            for plugin in helpers.iter().rev() {
+                error = match plugin.recover(call, error).await {
+                    Recovery::Fail(error) => error,
+                    Recovery::Handled(error) => return error,
+                };
+            }
+            error
+        })
+    }
+}
+
+/// Runs `after` for exactly those plugins whose `before` ran, in reverse, whatever ends the call.
+#[derive(Debug)]
+pub struct Entered<'a, D: DriverDialect> {
+    call: &'a Call<'a, D>,
+    observers: &'a [Arc<dyn ConnectionPlugin<D>>],
+    count: usize,
+}
+
+impl<D: DriverDialect> Entered<'_, D> {
+    #[inline]
+    async fn enter(&mut self) -> Result<()> {
+        enter(self.observers, self.call, &mut self.count).await
+    }
+}
+
+impl<D: DriverDialect> Drop for Entered<'_, D> {
+    #[inline]
+    fn drop(&mut self) {
+        leave(self.observers, self.call, self.count);
+    }
+}
+
+/// [`Entered`] without borrows: for streams that can be kept as long as one likes.
+#[derive(Debug)]
+pub struct Lent<D: DriverDialect> {
+    /// In a box, because plugins know a running call by its address. Empty only once the call is over.
+    call: Option<Box<Call<'static, D>>>,
+    observers: Arc<[Arc<dyn ConnectionPlugin<D>>]>,
+    count: usize,
+}
+
+impl<D: DriverDialect> Lent<D> {
+    /// The call it was opened by.
+    ///
+    /// # Panics
+    /// Never: the call is taken out only by [`recover`](Self::recover), which consumes the guard.
+    pub fn call(&self) -> &Call<'static, D> {
+        self.call.as_ref().expect("the call is there until the guard is consumed")
+    }
+
+    /// The exchange failed: ends it, then asks for recovery as [`Pipeline::recover`] does.
+    pub async fn recover(mut self, pipeline: &Pipeline<D>, error: Error) -> Error {
+        let call = self.leave().expect("the call is there until the guard is consumed");
+        pipeline.recover(&call, error).await
+    }
+
+    async fn enter(&mut self) -> Result<()> {
+        let call = self.call.as_ref().expect("the call is there until the guard is consumed");
+        enter(&self.observers, call, &mut self.count).await
+    }
+
+    fn leave(&mut self) -> Option<Box<Call<'static, D>>> {
+        let call = self.call.take()?;
+        leave(&self.observers, &call, self.count);
+        Some(call)
+    }
+}
+
+impl<D: DriverDialect> Drop for Lent<D> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+#[inline]
+async fn enter<D: DriverDialect>(
+    observers: &[Arc<dyn ConnectionPlugin<D>>],
+    call: &Call<'_, D>,
+    count: &mut usize,
+) -> Result<()> {
+    for plugin in observers {
+        match plugin.before(call) {
+            Step::Continue => {}
+            Step::Fail(error) => return Err(error.with_plugin(plugin.code())),
+            Step::Wait(wait) => wait.await.map_err(|error| error.with_plugin(plugin.code()))?,
+        }
+        *count += 1;
+    }
+    Ok(())
+}
+
+#[inline]
+fn leave<D: DriverDialect>(observers: &[Arc<dyn ConnectionPlugin<D>>], call: &Call<'_, D>, count: usize) {
+    for plugin in observers[..count].iter().rev() {
+        plugin.after(call);
+    }
+}

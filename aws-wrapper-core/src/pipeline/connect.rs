@@ -1,0 +1,262 @@
+//! Opening a physical connection: a request travels through the plugins to the driver.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::secret::Secret;
+use crate::config::settings::Settings;
+use crate::driver::DriverDialect;
+use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
+use crate::host::{Availability, HostKey};
+use crate::plugin::ConnectionPlugin;
+use crate::registry::{Purpose, Slot};
+use crate::services::Shared;
+use crate::topology::cluster::Prober;
+use crate::topology::view::Topology;
+
+/// What is wanted: one value per attempt, changed by the plugins it passes.
+#[derive(Debug, Clone)]
+pub struct ConnectRequest {
+    host: HostKey,
+    purpose: Purpose,
+    deadline: Instant,
+    user: Option<String>,
+    password: Option<Secret>,
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    slot: Option<Arc<Slot>>,
+}
+
+impl ConnectRequest {
+    pub(crate) fn new(
+        host: HostKey,
+        purpose: Purpose,
+        deadline: Instant,
+        settings: &Arc<Settings>,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        let (user, password) = match purpose {
+            Purpose::Monitoring => (settings.topology.user.clone(), settings.topology.password.clone()),
+            Purpose::Initial | Purpose::Switch => (None, None),
+        };
+        let (settings, shared) = (Arc::clone(settings), Arc::clone(shared));
+        Self { host, purpose, deadline, user, password, settings, shared, slot: None }
+    }
+
+    /// The host to connect to; its name is also the one a certificate is checked against.
+    pub fn host(&self) -> &HostKey {
+        &self.host
+    }
+
+    /// Connects to another host instead.
+    pub fn set_host(&mut self, host: HostKey) {
+        self.host = host;
+    }
+
+    /// What the connection is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// When the caller gives up, all attempts together.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Gives up no later than `deadline`.
+    pub fn limit(&mut self, deadline: Instant) {
+        self.deadline = self.deadline.min(deadline);
+    }
+
+    /// The user, if it is not the one of the driver's configuration.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The password, if it is not the one of the driver's configuration.
+    pub fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
+    }
+
+    /// Logs in as `user` instead.
+    pub fn set_user(&mut self, user: impl Into<String>) {
+        self.user = Some(user.into());
+    }
+
+    /// Logs in with `password` instead.
+    pub fn set_password(&mut self, password: Secret) {
+        self.password = Some(password);
+    }
+
+    /// The connector's settings.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// What an adapter may use of the services.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The slot of the connection being opened. For adapters.
+    ///
+    /// # Panics
+    /// Before the request has reached the driver.
+    pub fn slot(&self) -> &Arc<Slot> {
+        self.slot.as_ref().expect("the slot is made before the driver is asked")
+    }
+}
+
+/// The plugins a connect passes, by their place, and the driver at the end.
+pub(crate) struct ConnectChain<D: DriverDialect> {
+    plugins: Box<[Option<Arc<dyn ConnectionPlugin<D>>>]>,
+    end: Arc<Dialler<D>>,
+}
+
+impl<D: DriverDialect> ConnectChain<D> {
+    pub(crate) fn new(plugins: Box<[Option<Arc<dyn ConnectionPlugin<D>>>]>, end: Arc<Dialler<D>>) -> Self {
+        Self { plugins, end }
+    }
+
+    /// Opens a connection through all plugins.
+    pub(crate) fn connect<'a>(
+        &'a self,
+        request: &'a mut ConnectRequest,
+    ) -> BoxFuture<'a, Result<D::Connection>> {
+        Next { chain: self, place: 0 }.run(request)
+    }
+}
+
+impl<D: DriverDialect> fmt::Debug for ConnectChain<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.plugins.iter().flatten().map(|plugin| plugin.code())).finish()
+    }
+}
+
+/// The rest of the chain. `Copy`: a plugin may run it several times.
+#[derive(Debug)]
+pub struct Next<'a, D: DriverDialect> {
+    chain: &'a ConnectChain<D>,
+    place: usize,
+}
+
+impl<D: DriverDialect> Clone for Next<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: DriverDialect> Copy for Next<'_, D> {}
+
+impl<'a, D: DriverDialect> Next<'a, D> {
+    /// Opens a connection through the remaining plugins.
+    pub fn run<'r>(self, request: &'r mut ConnectRequest) -> BoxFuture<'r, Result<D::Connection>>
+    where
+        'a: 'r,
+    {
+        let rest = &self.chain.plugins[self.place.min(self.chain.plugins.len())..];
+        match rest.iter().position(Option::is_some) {
+            Some(skipped) => {
+                let plugin = rest[skipped].as_ref().expect("its position was just found");
+                let next = Next { chain: self.chain, place: self.place + skipped + 1 };
+                Box::pin(async move {
+                    plugin.connect(request, next).await.map_err(|error| error.with_plugin(plugin.code()))
+                })
+            }
+            None => Box::pin(self.chain.end.open(request)),
+        }
+    }
+}
+
+/// Lets a plugin open connections itself: enters the chain behind that plugin.
+pub struct ConnectHandle<D: DriverDialect> {
+    chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
+    place: usize,
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+}
+
+impl<D: DriverDialect> ConnectHandle<D> {
+    pub(crate) fn new(
+        chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
+        place: usize,
+        settings: &Arc<Settings>,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        Self { chain, place, settings: Arc::clone(settings), shared: Arc::clone(shared) }
+    }
+
+    /// Opens a connection to `host` through the plugins behind this one.
+    ///
+    /// # Errors
+    /// Those of the plugins and the driver; `HostUnavailable` when the connector is gone.
+    pub async fn connect(&self, host: HostKey, purpose: Purpose, deadline: Instant) -> Result<D::Connection> {
+        let chain = self.chain.get().and_then(Weak::upgrade);
+        let chain = chain.ok_or_else(|| Error::new(ErrorKind::HostUnavailable, "the connector is gone"))?;
+        let mut request = ConnectRequest::new(host, purpose, deadline, &self.settings, &self.shared);
+        Next { chain: &chain, place: self.place }.run(&mut request).await
+    }
+}
+
+impl<D: DriverDialect> fmt::Debug for ConnectHandle<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectHandle").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// The end of every chain: the driver, with a deadline and a limit on how many open at once.
+#[derive(Debug)]
+pub(crate) struct Dialler<D: DriverDialect> {
+    pub(crate) driver: Arc<D>,
+    pub(crate) shared: Arc<Shared>,
+    /// Learns from the application's first connection which product the server is, if anybody needs to know.
+    pub(crate) learner: Option<(Arc<Topology>, Arc<dyn Prober>)>,
+}
+
+impl<D: DriverDialect> Dialler<D> {
+    async fn open(&self, request: &mut ConnectRequest) -> Result<D::Connection> {
+        let limit = match request.purpose {
+            Purpose::Monitoring => request.settings.topology.connect_timeout,
+            Purpose::Initial | Purpose::Switch => request.settings.network.connect_timeout,
+        };
+        let deadline = request.deadline.min(Instant::now() + limit);
+        let host = request.host.clone();
+        match timeout_at(deadline, self.open_in_turn(request)).await {
+            Ok(Ok(mut connection)) => {
+                self.shared.set_availability(&host, Availability::Available);
+                if let (Some((topology, prober)), false) =
+                    (&self.learner, request.purpose == Purpose::Monitoring)
+                {
+                    topology.learn(self.driver.as_ref(), &mut connection, prober, deadline).await?;
+                }
+                Ok(connection)
+            }
+            Ok(Err(error)) => {
+                let error = self.driver.error(error);
+                if error.kind() == ErrorKind::Driver(DriverClass::Network) {
+                    self.shared.set_availability(&host, Availability::NotAvailable);
+                }
+                Err(error.with_host(&host))
+            }
+            Err(_) => {
+                self.shared.set_availability(&host, Availability::NotAvailable);
+                let message = format!("no connection within {} ms", limit.as_millis());
+                Err(Error::new(ErrorKind::Timeout(Phase::Connect), message).with_host(&host))
+            }
+        }
+    }
+
+    async fn open_in_turn(&self, request: &mut ConnectRequest) -> Result<D::Connection, D::Error> {
+        let opening = self.shared.opening(&request.host, request.settings.max_opening_per_host);
+        // Monitors go first: everybody else waits for what they find.
+        let _permit = match request.purpose {
+            Purpose::Monitoring => None,
+            Purpose::Initial | Purpose::Switch => opening.acquire().await.ok(),
+        };
+        request.slot = Some(self.shared.registry.open(request.host.clone(), request.purpose));
+        self.driver.connect(request).await
+    }
+}

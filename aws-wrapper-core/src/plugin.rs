@@ -1,0 +1,100 @@
+//! Plugins: behaviours around connecting and calling.
+//!
+//! Connecting is rare, so plugins wrap it ([`ConnectionPlugin::connect`] around [`Next`]). Calls are frequent, so
+//! plugins observe them ([`before`](ConnectionPlugin::before), [`after`](ConnectionPlugin::after)) and are asked for
+//! help only when one fails ([`recover`](ConnectionPlugin::recover)). The typed result of a call never passes here.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+
+use crate::call::Call;
+use crate::driver::DriverDialect;
+use crate::error::{Error, Result};
+use crate::method::MethodSet;
+use crate::pipeline::connect::{ConnectRequest, Next};
+use crate::plugins::Place;
+
+/// One behaviour. Everything but [`code`](Self::code) and [`subscriptions`](Self::subscriptions) has a default.
+///
+/// A plugin may be dropped at any await. It holds no lock while it calls `next` or anything else of the pipeline.
+#[async_trait]
+pub trait ConnectionPlugin<D: DriverDialect>: Debug + Send + Sync {
+    /// Its name in the `plugins` parameter, errors and logs.
+    fn code(&self) -> &'static str;
+
+    /// What it wants to see. Asked once, when the chains are built.
+    fn subscriptions(&self) -> Subscriptions;
+
+    /// Where it stands in the chain. The built-ins have weights; by default a plugin stands behind its predecessor in
+    /// the list, which for those given to the builder is the innermost place.
+    fn place(&self) -> Place {
+        Place::AfterPrevious
+    }
+
+    /// Wraps the opening of a physical connection: change the request, run `next` none, one or several times, check
+    /// what came back.
+    async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, D>) -> Result<D::Connection> {
+        next.run(request).await
+    }
+
+    /// Runs before a call is sent. Must be quick; what waits goes into [`Step::Wait`].
+    fn before<'a>(&'a self, _call: &'a Call<'_, D>) -> Step<'a> {
+        Step::Continue
+    }
+
+    /// Runs when the call is over, for exactly those plugins whose `before` ran, in reverse; also when it was dropped.
+    fn after(&self, _call: &Call<'_, D>) {}
+
+    /// Runs when the call failed, inner plugins first.
+    async fn recover(&self, _call: &Call<'_, D>, error: Error) -> Recovery {
+        Recovery::Fail(error)
+    }
+}
+
+/// What a plugin wants to see.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Subscriptions {
+    /// Calls whose `before` and `after` it wants.
+    pub calls: MethodSet,
+    /// Calls whose failures it wants.
+    pub failures: MethodSet,
+    /// Which connects it wraps.
+    pub connects: Connects,
+}
+
+/// Which connects a plugin wraps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Connects {
+    /// None.
+    #[default]
+    None,
+    /// Those the application will use.
+    Application,
+    /// Those, and the wrapper's own for monitoring. For plugins that supply credentials.
+    All,
+}
+
+/// What `before` decides.
+#[expect(missing_debug_implementations, reason = "holds a future")]
+#[non_exhaustive]
+pub enum Step<'a> {
+    /// Go on.
+    Continue,
+    /// Do not send the call.
+    Fail(Error),
+    /// Wait for this first; its error stops the call.
+    Wait(BoxFuture<'a, Result<()>>),
+}
+
+/// What `recover` decides.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Recovery {
+    /// The call fails with this error, which outer plugins see next.
+    Fail(Error),
+    /// The call fails with this error and no outer plugin needs to look at it: it has been dealt with.
+    Handled(Error),
+}

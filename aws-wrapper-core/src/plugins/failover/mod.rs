@@ -1,0 +1,335 @@
+//! `failover`: when a connection is lost, finds the next one and says what became of the work.
+//!
+//! **Effect.** A call fails because its host is gone, or because the writer it needs has become a reader. The plugin
+//! asks the topology monitor for a writer proved after the failure (one monitor serves all connections), connects to
+//! it, checks its role, applies the session's state and parks the connection for the next call. The caller gets exactly
+//! one error, which says what happened; the statement is never repeated, because it may have run.
+//!
+//! **Order.** Outside everything that opens or supplies connections, inside `initial_connection`: it opens connections
+//! through the plugins behind it, so credentials are fetched again.
+//!
+//! **Parameters.** `failover_mode`, `failover_timeout_ms`, `failover_reader_host_selector_strategy`,
+//! `enable_connect_failover`, `failover_retry_delay_ms`, `failover_connect_timeout_ms`, `rollback_on_switch`.
+//!
+//! **Failure.** When no host can be used before the deadline the error is `Failover(Failed)`; the next call searches
+//! again. Off for RDS Proxy endpoints, and where there is neither a topology nor a second host.
+//!
+//! **Cost.** None for calls that succeed: it only subscribes to failures.
+
+mod search;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::{Instant, timeout};
+
+use crate::call::Call;
+use crate::config::settings::{FailoverMode, FailoverSettings};
+use crate::driver::DriverDialect;
+use crate::endpoint::EndpointKind;
+use crate::error::{DriverClass, Error, ErrorKind, FailoverOutcome, FailoverReport, Result};
+use crate::events::Event;
+use crate::host::{Availability, HostKey, Role};
+use crate::method::{Method, MethodSet};
+use crate::pipeline::connect::{ConnectRequest, Next};
+use crate::plugin::{ConnectionPlugin, Connects, Recovery, Subscriptions};
+use crate::plugins::PluginContext;
+use crate::plugins::failover::search::{Found, Search};
+use crate::registry::{EndReason, Purpose, Slot};
+use crate::services::Shared;
+use crate::session::lexer;
+use crate::session::transaction::TransactionState;
+use crate::topology::cluster::Verify;
+use crate::topology::view::Topology;
+
+/// Finds the next connection when one is lost.
+#[derive(Debug)]
+pub struct Failover<D: DriverDialect> {
+    driver: Arc<D>,
+    topology: Arc<Topology>,
+    shared: Arc<Shared>,
+    settings: FailoverSettings,
+    mode: FailoverMode,
+    search: Search<D>,
+}
+
+/// Why a failover starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trigger {
+    /// The host or the path to it is gone.
+    HostLost,
+    /// The server ended this session, the host is fine.
+    SessionLost,
+    /// The host is a reader now.
+    Demoted,
+}
+
+/// A question on a connection that just failed takes no longer than this.
+const ROLE_LIMIT: Duration = Duration::from_secs(5);
+/// How long the old connection may take to roll back.
+const ROLLBACK_LIMIT: Duration = Duration::from_millis(500);
+
+impl<D: DriverDialect> Failover<D> {
+    pub(crate) fn new(context: &PluginContext<D>) -> Result<Self> {
+        let settings = context.settings.failover.clone();
+        let by_endpoint = match context.topology.endpoint().kind() {
+            EndpointKind::ReaderCluster => FailoverMode::ReaderOrWriter,
+            _ => FailoverMode::StrictWriter,
+        };
+        let mode = settings.mode.unwrap_or(by_endpoint);
+        Ok(Self {
+            driver: Arc::clone(&context.driver),
+            topology: Arc::clone(&context.topology),
+            shared: Arc::clone(&context.shared),
+            search: Search::new(context, mode)?,
+            settings,
+            mode,
+        })
+    }
+
+    /// Whether there is anywhere to fail over to. Asked in one place, for every trigger.
+    fn is_active(&self) -> bool {
+        let is_proxy =
+            matches!(self.topology.endpoint().kind(), EndpointKind::Proxy | EndpointKind::ProxyEndpoint);
+        !is_proxy && (self.topology.cluster().is_some() || self.topology.snapshot().hosts.len() > 1)
+    }
+
+    async fn trigger(&self, call: &Call<'_, D>, error: &Error) -> Option<Trigger> {
+        if !self.is_active() {
+            return None;
+        }
+        match error.kind() {
+            ErrorKind::Driver(DriverClass::Network) | ErrorKind::HostUnavailable => Some(Trigger::HostLost),
+            ErrorKind::Driver(DriverClass::SessionTerminated) => Some(Trigger::SessionLost),
+            ErrorKind::Driver(DriverClass::Role) if self.mode == FailoverMode::StrictWriter => {
+                (self.role_now(call).await == Role::Reader).then_some(Trigger::Demoted)
+            }
+            _ => None,
+        }
+    }
+
+    /// Verifies a refused write: the server may be a reader, or the transaction may be the user's own read-only one.
+    async fn role_now(&self, call: &Call<'_, D>) -> Role {
+        let Some(slot) = call.current_slot() else {
+            return Role::Unknown;
+        };
+        let dialect = self.topology.dialect();
+        if let Ok(Ok(table)) = timeout(ROLE_LIMIT, call.ask().fetch_text(dialect.role_sql())).await {
+            return dialect.parse_role(&table).unwrap_or(Role::Unknown);
+        }
+        // In a failed transaction the server answers no question: the topology has to tell.
+        match self.topology.refresh(Verify::Writer, Instant::now() + ROLE_LIMIT).await {
+            Ok(snapshot) => match snapshot.verified_writer() {
+                Some(writer)
+                    if writer != slot.routed_host() && is_instance(&snapshot, slot.routed_host()) =>
+                {
+                    Role::Reader
+                }
+                Some(writer) if writer == slot.routed_host() => Role::Writer,
+                _ => Role::Unknown,
+            },
+            Err(error) => {
+                tracing::debug!(%error, "a refused write could not be verified");
+                Role::Unknown
+            }
+        }
+    }
+
+    /// Leaves the lost connection behind: nothing waits for it any more.
+    async fn give_up(&self, call: &Call<'_, D>, lost: &Slot, trigger: Trigger, in_transaction: bool) {
+        match trigger {
+            Trigger::HostLost => {
+                let by_us = lost.end_reason().is_some_and(|reason| reason.aborted);
+                if !by_us {
+                    self.shared.set_availability(lost.routed_host(), Availability::NotAvailable);
+                }
+                if let Some(cluster) = self.topology.cluster() {
+                    cluster.report_down(lost.routed_host());
+                }
+            }
+            Trigger::Demoted if in_transaction && self.settings.rollback_on_switch => {
+                // The locks of the lost work should not stay until the server notices.
+                let _ = timeout(ROLLBACK_LIMIT, call.ask().fetch_text("rollback")).await;
+            }
+            Trigger::Demoted | Trigger::SessionLost => {}
+        }
+        lost.abort(EndReason::aborted("replaced by a failover"));
+    }
+
+    async fn find(&self, lost: &Slot, trigger: Trigger, attempts: &mut u32) -> Result<Found<D>> {
+        let deadline = Instant::now() + self.settings.timeout;
+        if trigger == Trigger::SessionLost {
+            // The host is fine: it is asked first, and not blamed.
+            match self.search.same_host(lost.routed_host(), deadline, attempts).await {
+                Ok(found) => return Ok(found),
+                Err(error) => {
+                    tracing::debug!(%error, "the host of a terminated session could not be used again")
+                }
+            }
+        }
+        self.search.run(deadline, attempts).await
+    }
+
+    async fn fail_over(&self, call: &Call<'_, D>, lost: &Arc<Slot>, trigger: Trigger, error: Error) -> Error {
+        let started = Instant::now();
+        let last_known = lost.last_known_transaction();
+        let was_in_transaction =
+            matches!(last_known, TransactionState::InTransaction | TransactionState::Failed);
+        let statement_may_have_run = error.statement_may_have_run() && trigger != Trigger::Demoted;
+        let commits = call.method() == Method::Commit || call.sql().is_some_and(lexer::may_commit);
+        let mut report = FailoverReport {
+            old_host: Some(lost.routed_host().clone()),
+            was_in_transaction,
+            commit_in_flight: was_in_transaction && statement_may_have_run && commits,
+            statement_may_have_run,
+            ..FailoverReport::default()
+        };
+        let mut running = Running::start(&self.shared.events, lost.routed_host());
+        tracing::warn!(host = %lost.routed_host(), ?trigger, %error, was_in_transaction, "connection lost; failing over");
+        self.give_up(call, lost, trigger, was_in_transaction).await;
+
+        let mut attempts = 0;
+        let found = match self.find(lost, trigger, &mut attempts).await {
+            Ok(mut found) => {
+                let configured = timeout(
+                    self.settings.connect_timeout,
+                    self.driver.configure(&mut found.connection, call.logical().session()),
+                )
+                .await;
+                match configured {
+                    Ok(Ok(())) => Ok(found),
+                    Ok(Err(error)) => {
+                        let text = "the session's settings could not be applied to the new connection";
+                        Err(Error::new(ErrorKind::SessionTransfer, text)
+                            .with_source(self.driver.error(error)))
+                    }
+                    Err(_) => Err(Error::new(
+                        ErrorKind::SessionTransfer,
+                        "applying the session's settings took too long",
+                    )),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        report.elapsed = started.elapsed();
+        report.attempts = attempts;
+        match found {
+            Ok(found) => {
+                let slot = Arc::clone(self.driver.slot(&found.connection));
+                report.new_host = Some(slot.routed_host().clone());
+                let outcome = if was_in_transaction {
+                    FailoverOutcome::TransactionUnknown
+                } else {
+                    FailoverOutcome::Succeeded
+                };
+                running.finish(outcome, &report, found.found_at.duration_since(started));
+                tracing::info!(
+                    host = %lost.routed_host(), new_host = %slot.routed_host(), ?outcome,
+                    elapsed_ms = report.elapsed.as_millis(), attempts, "failed over"
+                );
+                call.logical().park(found.connection, slot, Some((outcome, report.clone())));
+                Error::failover(outcome, report, error)
+            }
+            Err(reason) => {
+                running.finish(FailoverOutcome::Failed, &report, report.elapsed);
+                tracing::error!(host = %lost.routed_host(), %reason, attempts, "failover failed");
+                report.last_error = Some(format!("{reason:#}"));
+                Error::failover(FailoverOutcome::Failed, report, error)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<D: DriverDialect> ConnectionPlugin<D> for Failover<D> {
+    fn code(&self) -> &'static str {
+        "failover"
+    }
+
+    fn subscriptions(&self) -> Subscriptions {
+        let connects = if self.settings.on_connect { Connects::Application } else { Connects::None };
+        Subscriptions { failures: MethodSet::ALL, connects, ..Subscriptions::default() }
+    }
+
+    /// Only with `enable_connect_failover`: another host may take the place of one that cannot be reached.
+    async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, D>) -> Result<D::Connection> {
+        let error = match next.run(request).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        let unreachable = matches!(
+            error.kind(),
+            ErrorKind::Driver(DriverClass::Network) | ErrorKind::HostUnavailable | ErrorKind::Timeout(_)
+        );
+        if request.purpose() != Purpose::Initial || !unreachable || !self.is_active() {
+            return Err(error);
+        }
+        tracing::warn!(host = %request.host(), %error, "connecting failed; looking for another host");
+        let deadline = request.deadline().min(Instant::now() + self.settings.timeout);
+        match self.search.run(deadline, &mut 0).await {
+            Ok(found) => Ok(found.connection),
+            Err(reason) => {
+                tracing::debug!(%reason, "no other host could be used either");
+                Err(error)
+            }
+        }
+    }
+
+    async fn recover(&self, call: &Call<'_, D>, error: Error) -> Recovery {
+        let Some(trigger) = self.trigger(call, &error).await else {
+            return Recovery::Fail(error);
+        };
+        // One failover for all calls that fail together on one logical connection.
+        let _turn = call.logical().switching().lock().await;
+        match (call.current_slot(), call.logical().last_switch()) {
+            (Some(lost), _) => Recovery::Handled(self.fail_over(call, &lost, trigger, error).await),
+            (None, Some((outcome, mut report))) => {
+                report.statement_may_have_run = error.statement_may_have_run();
+                Recovery::Handled(Error::failover(outcome, report, error))
+            }
+            (None, None) => Recovery::Fail(error),
+        }
+    }
+}
+
+fn is_instance(snapshot: &crate::topology::Snapshot, host: &HostKey) -> bool {
+    snapshot.find(host).is_some()
+}
+
+/// Sees to it that every failover that started is reported as finished, also when it is dropped half way.
+struct Running<'a> {
+    events: &'a crate::events::Events,
+    host: HostKey,
+    started: Instant,
+    finished: bool,
+}
+
+impl<'a> Running<'a> {
+    fn start(events: &'a crate::events::Events, host: &HostKey) -> Self {
+        events.send(Event::FailoverStarted { host: host.clone() });
+        Self { events, host: host.clone(), started: Instant::now(), finished: false }
+    }
+
+    fn finish(&mut self, outcome: FailoverOutcome, report: &FailoverReport, search: Duration) {
+        self.finished = true;
+        self.events.send(Event::FailoverFinished {
+            host: self.host.clone(),
+            new_host: report.new_host.clone(),
+            outcome,
+            elapsed: report.elapsed,
+            search,
+            attempts: report.attempts,
+        });
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            let report = FailoverReport { elapsed: self.started.elapsed(), ..FailoverReport::default() };
+            let elapsed = report.elapsed;
+            self.finish(FailoverOutcome::Failed, &report, elapsed);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! A cluster that exists only as a script: hosts with a role, a view of the topology, reachability and delays.
+//!
+//! It stands where the topology monitor opens its connections ([`Prober`]), speaks the language of Aurora PostgreSQL and
+//! counts what it is asked. Meant for a paused clock.
+//!
+//! ```
+//! use aws_wrapper_core::testing::cluster::{FakeCluster, Reach};
+//!
+//! let fake = FakeCluster::new(&["i-1", "i-2", "i-3"]);
+//! fake.set_reach("i-1", Reach::Refuses);
+//! fake.promote("i-2");
+//! assert_eq!(fake.connects("i-2").len(), 0);
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::config::settings::TopologySettings;
+use crate::dialect::aurora;
+use crate::endpoint::HostPattern;
+use crate::error::{DriverClass, Error, Result};
+use crate::host::{Host, HostKey, Role};
+use crate::table::Table;
+use crate::topology::Snapshot;
+use crate::topology::cluster::{ClusterSeed, Probe, Prober};
+
+/// How a host treats those who want to talk to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reach {
+    /// It answers.
+    Up,
+    /// It refuses new connections at once; the old ones are reset.
+    Refuses,
+    /// It answers nothing, neither on old connections nor on new ones.
+    Silent,
+}
+
+/// The script. Clones are the same cluster.
+#[derive(Debug, Clone)]
+pub struct FakeCluster {
+    state: Arc<Mutex<State>>,
+    domain: &'static str,
+}
+
+#[derive(Debug)]
+struct State {
+    hosts: BTreeMap<String, FakeHost>,
+    /// Who is the writer, as an up-to-date view tells.
+    writer: String,
+    aliases: BTreeMap<String, String>,
+    refused_users: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct FakeHost {
+    role: Role,
+    reach: Reach,
+    /// The writer this host believes in, if it is behind the times; `Some(None)`: it shows no topology.
+    outdated_view: Option<Option<String>>,
+    connect_delay: Duration,
+    answer_delay: Duration,
+    /// Raised when all connections are reset.
+    epoch: u64,
+    connects: Vec<Instant>,
+    probes: Vec<Instant>,
+    open: usize,
+    most_open: usize,
+}
+
+const PORT: u16 = 5432;
+
+impl FakeCluster {
+    /// A cluster of these instances; the first one is the writer.
+    ///
+    /// # Panics
+    /// When there is no instance.
+    pub fn new(names: &[&str]) -> Self {
+        Self::with_domain(names, "fake.example")
+    }
+
+    /// The same in a domain of its own.
+    ///
+    /// # Panics
+    /// When there is no instance.
+    pub fn with_domain(names: &[&str], domain: &'static str) -> Self {
+        let writer = (*names.first().expect("a cluster has instances")).to_owned();
+        let host = |name: &&str| {
+            let role = if *name == writer { Role::Writer } else { Role::Reader };
+            ((*name).to_owned(), FakeHost::new(role))
+        };
+        let hosts = names.iter().map(host).collect();
+        let (aliases, refused_users) = (BTreeMap::new(), BTreeSet::new());
+        Self { state: Arc::new(Mutex::new(State { hosts, writer, aliases, refused_users })), domain }
+    }
+
+    /// The key of an instance or an alias.
+    ///
+    /// # Panics
+    /// When `name` cannot be part of a host name.
+    pub fn key(&self, name: &str) -> HostKey {
+        HostKey::new(&format!("{name}.{}", self.domain), PORT).expect("a host name")
+    }
+
+    /// How names of instances are made.
+    ///
+    /// # Panics
+    /// Never: the pattern is valid.
+    pub fn pattern(&self) -> HostPattern {
+        HostPattern::parse(&format!("?.{}", self.domain)).expect("a pattern")
+    }
+
+    /// Connects as the user `app`.
+    pub fn prober(&self) -> Arc<dyn Prober> {
+        self.prober_as("app")
+    }
+
+    /// Connects as `user`.
+    pub fn prober_as(&self, user: &str) -> Arc<dyn Prober> {
+        Arc::new(FakeProber { cluster: self.clone(), user: user.to_owned() })
+    }
+
+    /// What a connector would know that was pointed at `name`, an instance or an alias.
+    pub fn seed(&self, id: &str, name: &str, prober: &Arc<dyn Prober>) -> ClusterSeed {
+        ClusterSeed {
+            id: id.to_owned(),
+            initial: Arc::new(Snapshot::initial(vec![Host::new(self.key(name), Role::Unknown)])),
+            dialect: &aurora::POSTGRES,
+            pattern: self.pattern(),
+            default_port: PORT,
+            settings: TopologySettings::default(),
+            prober: Arc::clone(prober),
+        }
+    }
+
+    /// Another name for an instance, such as an endpoint of the cluster; may be pointed elsewhere later.
+    pub fn alias(&self, alias: &str, name: &str) {
+        self.state.lock().aliases.insert(alias.to_owned(), name.to_owned());
+    }
+
+    /// How `name` treats those who want to talk to it from now on.
+    pub fn set_reach(&self, name: &str, reach: Reach) {
+        self.with(name, |host| {
+            host.reach = reach;
+            if reach == Reach::Refuses {
+                host.epoch += 1;
+            }
+        });
+    }
+
+    /// Makes `name` the writer; all others become readers, and up-to-date views say so at once.
+    pub fn promote(&self, name: &str) {
+        let mut state = self.state.lock();
+        name.clone_into(&mut state.writer);
+        for (other, host) in &mut state.hosts {
+            host.role = if other == name { Role::Writer } else { Role::Reader };
+        }
+    }
+
+    /// Changes only what `name` says of its own role.
+    pub fn set_role(&self, name: &str, role: Role) {
+        self.with(name, |host| host.role = role);
+    }
+
+    /// `name` goes on telling that `writer` is the writer; `None`: it shows no topology.
+    pub fn set_outdated_view(&self, name: &str, writer: Option<&str>) {
+        self.with(name, |host| host.outdated_view = Some(writer.map(str::to_owned)));
+    }
+
+    /// `name` tells the truth again.
+    pub fn update_view(&self, name: &str) {
+        self.with(name, |host| host.outdated_view = None);
+    }
+
+    /// How long connecting to `name` takes, and how long an answer of it; half of that is the way there.
+    pub fn set_delays(&self, name: &str, connect: Duration, answer: Duration) {
+        self.with(name, |host| (host.connect_delay, host.answer_delay) = (connect, answer));
+    }
+
+    /// Resets all connections to `name`; new ones are welcome.
+    pub fn kill_connections(&self, name: &str) {
+        self.with(name, |host| host.epoch += 1);
+    }
+
+    /// Whether `user` is let in.
+    pub fn set_login(&self, user: &str, accepted: bool) {
+        let mut state = self.state.lock();
+        if accepted {
+            state.refused_users.remove(user);
+        } else {
+            state.refused_users.insert(user.to_owned());
+        }
+    }
+
+    /// When somebody tried to connect to `name`.
+    pub fn connects(&self, name: &str) -> Vec<Instant> {
+        self.with(name, |host| host.connects.clone())
+    }
+
+    /// When somebody asked `name` a question.
+    pub fn probes(&self, name: &str) -> Vec<Instant> {
+        self.with(name, |host| host.probes.clone())
+    }
+
+    /// How many connections to `name` there are.
+    pub fn open(&self, name: &str) -> usize {
+        self.with(name, |host| host.open)
+    }
+
+    /// How many connections to `name` there were at most.
+    pub fn most_open(&self, name: &str) -> usize {
+        self.with(name, |host| host.most_open)
+    }
+
+    fn with<T>(&self, name: &str, act: impl FnOnce(&mut FakeHost) -> T) -> T {
+        let mut state = self.state.lock();
+        act(state.hosts.get_mut(name).expect("an instance of the cluster"))
+    }
+
+    /// The instance behind a host name.
+    fn instance(&self, host: &HostKey) -> Option<String> {
+        let label = host.host().strip_suffix(self.domain)?.strip_suffix('.')?;
+        let state = self.state.lock();
+        let name = state.aliases.get(label).map_or(label, String::as_str);
+        state.hosts.contains_key(name).then(|| name.to_owned())
+    }
+
+    /// What `name` answers now, in the columns of Aurora PostgreSQL's probe.
+    fn answer(&self, name: &str) -> Table {
+        let state = self.state.lock();
+        let host = &state.hosts[name];
+        let flag = |yes: bool| Some(if yes { "t" } else { "f" }.to_owned());
+        let itself = [Some(name.to_owned()), flag(host.role != Role::Writer)];
+        let rows = match &host.outdated_view {
+            Some(None) => vec![[itself.as_slice(), &[const { None }; 5]].concat()],
+            view => {
+                let writer = view.as_ref().and_then(Option::as_ref).unwrap_or(&state.writer);
+                let row = |other: &String| {
+                    let rest = [Some(other.clone()), flag(other == writer), None, None, None];
+                    [itself.as_slice(), &rest].concat()
+                };
+                state.hosts.keys().map(row).collect()
+            }
+        };
+        Table::new(vec![String::new(); 7], rows)
+    }
+}
+
+impl FakeHost {
+    fn new(role: Role) -> Self {
+        Self {
+            role,
+            reach: Reach::Up,
+            outdated_view: None,
+            connect_delay: Duration::ZERO,
+            answer_delay: Duration::ZERO,
+            epoch: 0,
+            connects: Vec::new(),
+            probes: Vec::new(),
+            open: 0,
+            most_open: 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct FakeProber {
+    cluster: FakeCluster,
+    user: String,
+}
+
+#[async_trait]
+impl Prober for FakeProber {
+    async fn connect(&self, host: &HostKey, _deadline: Instant) -> Result<Box<dyn Probe>> {
+        let cluster = &self.cluster;
+        let unknown = || Error::driver(DriverClass::Network, format!("no such host: {host}"));
+        let name = cluster.instance(host).ok_or_else(unknown)?;
+        let delay = cluster.with(&name, |host| {
+            host.connects.push(Instant::now());
+            host.connect_delay
+        });
+        wait(delay).await;
+        match cluster.with(&name, |host| host.reach) {
+            Reach::Up => {}
+            Reach::Refuses => return Err(Error::driver(DriverClass::Network, "connection refused")),
+            Reach::Silent => pending().await,
+        }
+        if cluster.state.lock().refused_users.contains(&self.user) {
+            let message = format!("password authentication failed for user \"{}\"", self.user);
+            return Err(Error::driver(DriverClass::Login, message).with_sqlstate("28P01"));
+        }
+        let epoch = cluster.with(&name, |host| {
+            host.open += 1;
+            host.most_open = host.most_open.max(host.open);
+            host.epoch
+        });
+        Ok(Box::new(FakeProbe { cluster: cluster.clone(), name, epoch }))
+    }
+}
+
+#[derive(Debug)]
+struct FakeProbe {
+    cluster: FakeCluster,
+    name: String,
+    epoch: u64,
+}
+
+impl FakeProbe {
+    /// Fails if the connection was reset, waits for ever if the host is silent.
+    async fn pass(&self) -> Result<()> {
+        if self.has_ended() {
+            return Err(Error::driver(DriverClass::Network, "connection reset by peer"));
+        }
+        if self.cluster.with(&self.name, |host| host.reach) == Reach::Silent {
+            pending::<()>().await;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Probe for FakeProbe {
+    async fn fetch_text(&mut self, _sql: &str) -> Result<Table> {
+        let delay = self.cluster.with(&self.name, |host| {
+            host.probes.push(Instant::now());
+            host.answer_delay
+        });
+        wait(delay / 2).await;
+        self.pass().await?;
+        let answer = self.cluster.answer(&self.name);
+        wait(delay / 2).await;
+        self.pass().await?;
+        Ok(answer)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.cluster.with(&self.name, |host| host.epoch != self.epoch)
+    }
+}
+
+impl Drop for FakeProbe {
+    fn drop(&mut self) {
+        self.cluster.with(&self.name, |host| host.open -= 1);
+    }
+}
+
+/// A sleep of nothing would still round up to a tick of the clock.
+async fn wait(delay: Duration) {
+    if delay > Duration::ZERO {
+        sleep(delay).await;
+    } else {
+        tokio::task::yield_now().await;
+    }
+}
