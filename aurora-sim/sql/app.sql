@@ -1,0 +1,2 @@
+ALTER SCHEMA public OWNER TO app;
+

@@ -1,0 +1,4 @@
+CREATE ROLE app LOGIN PASSWORD 'secret';
+
+CREATE DATABASE app OWNER app;
+

@@ -1,0 +1,192 @@
+//! From a description to a running cluster.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Notify};
+
+use super::ClusterBuilder;
+use super::inner::{Host, Inner, Instance, State};
+use crate::error::{Attempt, Error, Result};
+use crate::keeper::Keeper;
+use crate::names::{HostNames, Names};
+use crate::postgres::link::Link;
+use crate::programs::{Programs, ServerUser};
+use crate::proxy::Proxy;
+use crate::tasks::Tasks;
+use crate::template;
+use crate::tls::TlsFiles;
+
+/// Servers listen on the addresses of their proxies plus this.
+const SERVER_OFFSET: u8 = 100;
+
+/// Networks of loopback addresses to try; another cluster seldom has one.
+const NETWORK_TRIES: usize = 200;
+
+/// Everything is up within a second on an idle machine.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Starts a cluster. Whatever exists when this fails or is dropped goes away with its owner.
+pub(super) async fn boot(options: ClusterBuilder, runtime: Handle) -> Result<Arc<Inner>> {
+    let programs = Programs::find(options.postgres.as_deref())?;
+    let tasks = Tasks::new(runtime);
+    let mut unless_done = EndTasks(Some(tasks.clone()));
+    let folder = new_folder(options.folder.as_deref())?;
+    let keeper = Keeper::start(&folder)?;
+    open_to(&folder, None)?;
+    if keeper.isolation() == crate::keeper::Isolation::Bare {
+        tracing::info!("no namespaces here: servers are ended one by one");
+    }
+
+    let scratch = folder.join("scratch");
+    new_owned_folder(&scratch, programs.user.as_ref())?;
+    new_owned_folder(&folder.join("state"), None)?;
+    let cache = options.cache.clone().unwrap_or_else(template::default_cache);
+    let host_names = HostNames::new(&options.name, &options.uid);
+    let (template, tls) =
+        tokio::try_join!(template::prepare(&programs, options.flavor, &cache, &scratch), async {
+            match options.tls {
+                true => {
+                    TlsFiles::make(&folder.join("tls"), &host_names, programs.user.as_ref()).await.map(Some)
+                }
+                false => Ok(None),
+            }
+        })?;
+
+    let hosts = reserve_hosts(&options, &folder, &tasks)?;
+    let instances = hosts.iter().map(|_| Instance::default()).collect();
+    let inner = Arc::new(Inner {
+        state: Mutex::new(State { writer: 0, instances, announced: HashMap::new(), last_failover: None }),
+        options,
+        programs,
+        folder,
+        keeper,
+        tasks,
+        host_names,
+        names: Names::new(),
+        hosts,
+        tls,
+        pins: Arc::default(),
+        attention: Notify::new(),
+        writer: AtomicUsize::new(0),
+    });
+    inner.first_start(&template).await?;
+    inner.tasks.spawn(inner.clone().supervise());
+    inner.until_complete(START_DEADLINE).await?;
+    unless_done.0 = None;
+    Ok(inner)
+}
+
+impl Inner {
+    /// Gives every instance a copy of the template and starts all at once. The template was shut down in order, so
+    /// a copy of it is as good a start for a reader as a base backup of the writer.
+    async fn first_start(&self, template: &Path) -> Result<()> {
+        let mut copies = tokio::task::JoinSet::new();
+        for host in &self.hosts {
+            new_owned_folder(&host.folder, self.programs.user.as_ref())?;
+            let (from, to) = (template.to_owned(), host.data());
+            copies.spawn(async move { template::copy(&from, &to).await });
+        }
+        while let Some(copied) = copies.join_next().await {
+            copied.map_err(|_| Error::stopped())??;
+        }
+        let mut state = self.state.lock().await;
+        self.announce(&mut state, Duration::ZERO)?;
+        for i in 0..self.hosts.len() {
+            self.spawn(&mut state, i)?;
+        }
+        for i in 0..self.hosts.len() {
+            self.until_ready(&mut state, i).await?;
+        }
+        self.announce(&mut state, Duration::ZERO)
+    }
+}
+
+/// Ends the tasks of a start that failed.
+struct EndTasks(Option<Tasks>);
+
+impl Drop for EndTasks {
+    fn drop(&mut self) {
+        if let Some(tasks) = self.0.take() {
+            tasks.cancel();
+        }
+    }
+}
+
+fn new_folder(wanted: Option<&Path>) -> Result<PathBuf> {
+    let unique =
+        || std::env::temp_dir().join(format!("aurora-sim-{}-{:x}", std::process::id(), fastrand::u32(..)));
+    let folder = wanted.map_or_else(unique, Path::to_owned);
+    fs::create_dir_all(&folder).attempt(|| format!("create {}", folder.display()))?;
+    let mut entries = fs::read_dir(&folder).attempt(|| format!("read {}", folder.display()))?;
+    if entries.next().is_some() {
+        return Err(Error::invalid(format!("{} is not empty", folder.display())));
+    }
+    folder.canonicalize().attempt(|| format!("find {}", folder.display()))
+}
+
+/// Creates a folder for the server user.
+pub(super) fn new_owned_folder(folder: &Path, user: Option<&ServerUser>) -> Result<()> {
+    fs::create_dir(folder).attempt(|| format!("create {}", folder.display()))?;
+    open_to(folder, user)
+}
+
+fn open_to(folder: &Path, user: Option<&ServerUser>) -> Result<()> {
+    let everybody = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder, everybody).attempt(|| format!("change the mode of {}", folder.display()))?;
+    match user {
+        Some(user) => chown(folder, Some(user.uid), Some(user.gid))
+            .attempt(|| format!("give {} away", folder.display())),
+        None => Ok(()),
+    }
+}
+
+/// Takes a network 127.a.b.0/24 in which all addresses that we need are free. Holding the proxies' addresses keeps
+/// other clusters out.
+fn reserve_hosts(options: &ClusterBuilder, folder: &Path, tasks: &Tasks) -> Result<Vec<Host>> {
+    let mut last = None;
+    for _ in 0..NETWORK_TRIES {
+        let network = [fastrand::u8(2..=254), fastrand::u8(..)];
+        match reserve_network(network, options, folder, tasks) {
+            Ok(hosts) => return Ok(hosts),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.expect("there was at least one try");
+    Err(error).attempt(|| format!("find free loopback addresses for port {}", options.port))
+}
+
+fn reserve_network(
+    [a, b]: [u8; 2],
+    options: &ClusterBuilder,
+    folder: &Path,
+    tasks: &Tasks,
+) -> std::io::Result<Vec<Host>> {
+    let at = |last: u8| SocketAddr::from((IpAddr::V4(Ipv4Addr::new(127, a, b, last)), options.port));
+    let count = u8::try_from(options.instances).expect("at most six instances");
+    for n in 1..=count {
+        drop(TcpListener::bind(at(SERVER_OFFSET + n))?);
+    }
+    (1..=count)
+        .map(|n| {
+            let name = format!("instance-{n}");
+            let (address, server) = (at(n), at(SERVER_OFFSET + n));
+            Ok(Host {
+                address,
+                server,
+                folder: folder.join(&name),
+                proxy: Proxy::bind(address, server, tasks)?,
+                link: Link::new(&name, server, tasks),
+                session_id: format!("{:032x}", fastrand::u128(..)),
+                name,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,122 @@
+//! Keeping readers in step with the writer, and noticing servers that end by themselves.
+//!
+//! On Aurora a commit is safe in shared storage; here it is safe because the writer waits for every reader that is
+//! in step. The set changes with the readers' fates, so that a dead reader never holds up a commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::inner::{Inner, State};
+use crate::error::{Error, Result};
+
+/// Pause between two looks at the servers when nothing is expected.
+const PACE: Duration = Duration::from_millis(50);
+
+/// Pause while a reader is about to be in step.
+const BUSY_PACE: Duration = Duration::from_millis(5);
+
+/// The writer reads new settings within milliseconds.
+const SETTINGS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A reader that does not follow by then has data that the writer does not have; it gets a fresh copy.
+const FOLLOW_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Inner {
+    /// Looks after the servers until the cluster ends.
+    pub(super) async fn supervise(self: Arc<Self>) {
+        loop {
+            let pace = match self.look().await {
+                Ok(true) => BUSY_PACE,
+                Ok(false) => PACE,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look after the servers");
+                    PACE
+                }
+            };
+            let _ = timeout(pace, self.attention.notified()).await;
+            if pace == BUSY_PACE {
+                sleep(BUSY_PACE).await;
+            }
+        }
+    }
+
+    /// Whether something is under way.
+    async fn look(self: &Arc<Self>) -> Result<bool> {
+        let state = &mut *self.state.lock().await;
+        for i in 0..self.hosts.len() {
+            if state.instances[i].server.is_some_and(|server| !server.is_alive()) {
+                tracing::warn!(instance = self.hosts[i].name, "the server has ended by itself");
+                self.crash(state, i).await?;
+                self.apply_step(state).await?;
+                self.announce(state, self.options.dns_lag)?;
+            }
+        }
+        self.let_join(state).await
+    }
+
+    /// Adds readers that follow the writer by now to those that commits wait for.
+    pub(super) async fn let_join(self: &Arc<Self>, state: &mut State) -> Result<bool> {
+        let waiting: Vec<usize> = Self::running_readers(state)
+            .into_iter()
+            .filter(|&i| {
+                let instance = &state.instances[i];
+                !instance.in_step && !instance.frozen && !instance.demoted && !instance.rebuilding
+            })
+            .collect();
+        if waiting.is_empty() || !state.instances[state.writer].is_responsive() {
+            return Ok(false);
+        }
+        let query = "SELECT application_name FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'";
+        let streaming = self.hosts[state.writer].link.rows(query).await?;
+        let streaming: Vec<&str> = streaming.iter().filter_map(|row| row.first()?.as_deref()).collect();
+        let mut joined = false;
+        let mut missing = false;
+        for i in waiting {
+            if streaming.contains(&self.hosts[i].name.as_str()) {
+                state.instances[i].in_step = true;
+                joined = true;
+            } else if state.instances[i].follows_since.is_some_and(|since| since.elapsed() > FOLLOW_PATIENCE)
+            {
+                tracing::info!(instance = self.hosts[i].name, "does not follow the writer: copying its data");
+                self.rebuild(state, i);
+            } else {
+                missing = true;
+            }
+        }
+        if joined {
+            self.apply_step(state).await?;
+        }
+        Ok(missing)
+    }
+
+    /// Stops commits from waiting for a reader that is about to go away.
+    pub(super) async fn leave_step(&self, state: &mut State, i: usize) -> Result<()> {
+        if std::mem::replace(&mut state.instances[i].in_step, false) {
+            self.apply_step(state).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the writer which readers to wait for, and waits until it does so.
+    pub(super) async fn apply_step(&self, state: &State) -> Result<()> {
+        let writer = &state.instances[state.writer];
+        let host = &self.hosts[state.writer];
+        self.write_settings(state, state.writer)?;
+        let Some(server) = writer.server.filter(|_| writer.is_responsive()) else { return Ok(()) };
+        server.reload()?;
+        let wanted = crate::postgres::settings::all_of(&self.in_step(state));
+        let end = Instant::now() + SETTINGS_DEADLINE;
+        while host.link.ask("SHOW synchronous_standby_names").await?.as_deref() != Some(&wanted) {
+            if !server.is_alive() {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(Error::timeout(format!("new settings of {}", host.name), SETTINGS_DEADLINE));
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! The fault proxy in front of every server: the network that fails on demand.
+//!
+//! Clients talk to the instance's public address, where this proxy listens; it passes bytes on to the server. Faults
+//! are a value on a `watch` channel that every task looks at.
+
+mod connection;
+mod lane;
+mod listener;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::tasks::Tasks;
+
+/// What the network between clients and one instance does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NetworkFault {
+    /// Bytes pass.
+    #[default]
+    None,
+    /// Nothing passes in either direction, on live and on new connections; connecting still succeeds. When it is
+    /// over, the bytes held back arrive, as retransmitted packets would.
+    BlackHole,
+    /// As [`BlackHole`](Self::BlackHole), and connecting is not answered either.
+    Unreachable,
+    /// New connections are refused; live ones go on.
+    Refuse,
+}
+
+impl NetworkFault {
+    /// Whether bytes are held back.
+    pub(crate) fn is_silent(self) -> bool {
+        matches!(self, Self::BlackHole | Self::Unreachable)
+    }
+}
+
+/// All that a proxy is told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Orders {
+    /// Whether the server runs; without a server new connections are refused, as by its host.
+    open: bool,
+    fault: NetworkFault,
+    /// Added to every byte on its way from the client to the server.
+    latency_up: Duration,
+    /// Added to every byte on its way back.
+    latency_down: Duration,
+    /// Connections of an older epoch are reset.
+    epoch: u64,
+}
+
+/// One listening address and the connections through it.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    orders: watch::Sender<Orders>,
+    live: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    /// Takes the address at once, which also reserves it; answers there only when opened.
+    pub(crate) fn bind(address: SocketAddr, server: SocketAddr, tasks: &Tasks) -> io::Result<Self> {
+        let (orders, watch) = watch::channel(Orders::default());
+        let live = Arc::new(AtomicUsize::new(0));
+        let reserved = listener::reserve(address)?;
+        tasks.spawn(listener::run(reserved, address, server, watch, live.clone(), tasks.clone()));
+        Ok(Self { address, orders, live })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The server runs: accept connections.
+    pub(crate) fn open(&self) {
+        self.orders.send_modify(|orders| orders.open = true);
+    }
+
+    /// The server is gone: refuse connections.
+    pub(crate) fn close(&self) {
+        self.orders.send_modify(|orders| orders.open = false);
+    }
+
+    pub(crate) fn fault(&self) -> NetworkFault {
+        self.orders.borrow().fault
+    }
+
+    pub(crate) fn set_fault(&self, fault: NetworkFault) {
+        self.orders.send_modify(|orders| orders.fault = fault);
+    }
+
+    pub(crate) fn latency(&self) -> (Duration, Duration) {
+        let orders = self.orders.borrow();
+        (orders.latency_up, orders.latency_down)
+    }
+
+    pub(crate) fn set_latency(&self, up: Duration, down: Duration) {
+        self.orders.send_modify(|orders| (orders.latency_up, orders.latency_down) = (up, down));
+    }
+
+    /// Resets every live connection, also silent ones.
+    pub(crate) fn reset(&self) {
+        self.orders.send_modify(|orders| orders.epoch += 1);
+    }
+
+    /// Connections that clients hold open at this moment.
+    pub(crate) fn connections(&self) -> usize {
+        self.live.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests;
