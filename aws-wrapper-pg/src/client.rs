@@ -1,0 +1,628 @@
+//! The client: the driver's methods, each through the pipeline.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+use aws_wrapper_core::call::{Ask, Call};
+use aws_wrapper_core::connection::Logical;
+use aws_wrapper_core::connector::Connector as CoreConnector;
+use aws_wrapper_core::driver::DriverDialect;
+use aws_wrapper_core::error::{Error, ErrorKind, Phase, Result};
+use aws_wrapper_core::method::Method;
+use aws_wrapper_core::pipeline::Pipeline;
+use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::session::transaction::TransactionState;
+use aws_wrapper_core::table::Table;
+use aws_wrapper_core::topology::cluster::ClusterSession;
+use bytes::Buf;
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
+use tokio_postgres::types::{BorrowToSql, FromSqlOwned, ToSql, Type};
+use tokio_postgres::{Row, SimpleQueryMessage};
+
+use crate::cancel::CancelToken;
+use crate::copy::{CopyInSink, CopyOutStream};
+use crate::driver::{PgDriver, fetch_text};
+use crate::error::{already_ended, call_failed, into_error};
+use crate::lent::{Lent, owned_call};
+use crate::notifications::{Notifications, quoted};
+use crate::physical::Physical;
+use crate::row_stream::{RowStream, SimpleQueryStream};
+use crate::statement::{Kind, Statement, ToStatement};
+use crate::transaction::{Transaction, TransactionBuilder};
+
+/// A connection that stays when the server behind it changes: the methods of [`tokio_postgres::Client`], made by
+/// [`Connector::connect`](crate::Connector::connect).
+///
+/// Calls can be made from several tasks at once and are pipelined, as with the driver. When the connection is lost and
+/// the failover plugin finds another host, the call that was running fails with an error that says so
+/// ([`Error::is_failover_success`]), and the next call goes to the new host.
+///
+/// # Cancellation
+/// Dropping the future of a call is fine. What was sent runs on at the server, and later calls wait behind it; cancel it
+/// with a [`CancelToken`] if that matters.
+pub struct Client {
+    base: Physical,
+    /// Whether `newer` has taken the place of `base`.
+    switched: AtomicBool,
+    newer: ArcSwapOption<Physical>,
+    shared: Arc<Shared>,
+}
+
+/// What the client has in common with its transactions and streams.
+pub(crate) struct Shared {
+    core: CoreConnector<PgDriver>,
+    logical: Arc<Logical<PgDriver>>,
+    /// The monitor of the cluster lives as long as its clients.
+    _cluster: Option<ClusterSession>,
+}
+
+impl Shared {
+    pub(crate) fn pipeline(&self) -> &Pipeline<PgDriver> {
+        self.core.pipeline()
+    }
+
+    pub(crate) fn logical(&self) -> &Arc<Logical<PgDriver>> {
+        &self.logical
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.logical.fmt(f)
+    }
+}
+
+/// The physical connection a call goes out on.
+pub(crate) enum Now<'a> {
+    Base(&'a Physical),
+    Newer(Arc<Physical>),
+}
+
+impl Deref for Now<'_> {
+    type Target = Physical;
+
+    #[inline]
+    fn deref(&self) -> &Physical {
+        match self {
+            Self::Base(base) => base,
+            Self::Newer(newer) => newer,
+        }
+    }
+}
+
+/// Gives a driver's result its meaning. The failure is boxed, so that the future of a call stays small.
+macro_rules! checked {
+    ($result:expr, $slot:expr) => {
+        match $result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(Box::pin(call_failed(error, $slot)).await),
+        }
+    };
+}
+pub(crate) use checked;
+
+/// Runs `$exchange` with the driver's form of `$statement`: `$driver` is bound to something it accepts.
+macro_rules! with_statement {
+    ($statement:expr, $client:expr, $slot:expr, $known:expr, |$driver:ident| $exchange:expr) => {
+        match $statement {
+            Kind::Sql($driver) => $exchange,
+            Kind::Driver($driver) => $exchange,
+            Kind::Statement(statement) => match statement.on($client, $slot, $known).await {
+                Ok(statement) => {
+                    let $driver = &statement;
+                    $exchange
+                }
+                Err(error) => Err(error),
+            },
+        }
+    };
+}
+pub(crate) use with_statement;
+
+/// One call: `$exchange` runs on the connection of the moment, inside the plugins.
+macro_rules! through {
+    ($self:ident, $method:expr, $sql:expr, |$physical:ident| $exchange:expr) => {{
+        let call = Call::new($method, $sql, $self.shared.logical(), $self);
+        $self
+            .shared
+            .pipeline()
+            .call(&call, async {
+                let $physical = $self.now(&call)?;
+                checked!($exchange, $physical.slot())
+            })
+            .await
+    }};
+}
+
+/// One call with a statement: `$driver` is the driver's form of `$statement`.
+macro_rules! execute {
+    ($self:ident, $method:expr, $statement:ident, |$client:ident, $driver:ident| $exchange:expr) => {{
+        let kind = $statement.kind();
+        through!($self, $method, kind.sql(), |physical| {
+            let $client = &physical.client;
+            with_statement!(kind, $client, physical.slot(), &physical.statements, |$driver| $exchange)
+        })
+    }};
+}
+
+/// One call whose result outlives it: `$exchange` gives what `$wrap` makes a stream of.
+macro_rules! lend {
+    ($self:ident, $method:expr, $sql:expr, |$physical:ident| $exchange:expr, $wrap:expr) => {{
+        let pipeline = $self.shared.pipeline();
+        let call = pipeline.lend(owned_call($method, $sql, &$self.shared)).await?;
+        let opened = async {
+            let $physical = $self.now(call.call())?;
+            match checked!($exchange, $physical.slot()) {
+                Ok(opened) => Ok((opened, Arc::clone(&$physical.lease))),
+                Err(error) => Err(error),
+            }
+        };
+        match opened.await {
+            Ok((opened, lease)) => Ok($wrap(opened, Lent::new(call, lease, Arc::clone(&$self.shared)))),
+            Err(error) => Err(Box::pin(call.recover(pipeline, error)).await),
+        }
+    }};
+}
+
+impl Client {
+    pub(crate) fn new(core: CoreConnector<PgDriver>, physical: Physical) -> Self {
+        let logical = Arc::new(Logical::<PgDriver>::new(Arc::clone(physical.slot())));
+        physical.delivery.to(logical.session().inbox());
+        let shared = Shared { _cluster: core.cluster_session(), core, logical };
+        Self {
+            base: physical,
+            switched: AtomicBool::new(false),
+            newer: ArcSwapOption::empty(),
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Begins a transaction. It is rolled back unless [`Transaction::commit`] is called.
+    ///
+    /// # Errors
+    /// When the connection is lost here nothing was lost with it: begin again.
+    pub async fn transaction(&mut self) -> Result<Transaction<'_>> {
+        self.build_transaction().start().await
+    }
+
+    /// Begins a transaction with settings of its own.
+    pub fn build_transaction(&mut self) -> TransactionBuilder<'_> {
+        TransactionBuilder::new(self)
+    }
+
+    /// Prepares a statement.
+    pub async fn prepare(&self, query: &str) -> Result<Statement> {
+        self.prepare_typed(query, &[]).await
+    }
+
+    /// Prepares a statement with the types of its parameters; those left out are inferred.
+    pub async fn prepare_typed(&self, query: &str, parameter_types: &[Type]) -> Result<Statement> {
+        through!(self, Method::Prepare, Some(query), |physical| {
+            Statement::prepare(&physical.client, Some(physical.slot()), query, parameter_types).await
+        })
+    }
+
+    /// Executes a statement and returns its rows.
+    pub async fn query<T>(&self, statement: &T, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>>
+    where
+        T: ?Sized + ToStatement,
+    {
+        execute!(self, Method::Query, statement, |client, driver| client.query(driver, params).await)
+    }
+
+    /// Executes a statement and returns the only column of its rows.
+    pub async fn query_scalar<R: FromSqlOwned, T>(
+        &self,
+        statement: &T,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<R>>
+    where
+        T: ?Sized + ToStatement + fmt::Debug,
+    {
+        execute!(self, Method::Query, statement, |client, driver| client.query_scalar(driver, params).await)
+    }
+
+    /// Executes a statement that returns one row. Any other number is an error.
+    pub async fn query_one<T>(&self, statement: &T, params: &[&(dyn ToSql + Sync)]) -> Result<Row>
+    where
+        T: ?Sized + ToStatement,
+    {
+        execute!(self, Method::Query, statement, |client, driver| client.query_one(driver, params).await)
+    }
+
+    /// Executes a statement that returns one row with one column.
+    pub async fn query_one_scalar<R: FromSqlOwned, T>(
+        &self,
+        statement: &T,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<R>
+    where
+        T: ?Sized + ToStatement + fmt::Debug,
+    {
+        execute!(self, Method::Query, statement, |client, driver| client
+            .query_one_scalar(driver, params)
+            .await)
+    }
+
+    /// Executes a statement that returns one row or none. More are an error.
+    pub async fn query_opt<T>(&self, statement: &T, params: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>>
+    where
+        T: ?Sized + ToStatement,
+    {
+        execute!(self, Method::Query, statement, |client, driver| client.query_opt(driver, params).await)
+    }
+
+    /// Executes a statement that returns one row with one column, or none.
+    pub async fn query_opt_scalar<R: FromSqlOwned, T>(
+        &self,
+        statement: &T,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<R>>
+    where
+        T: ?Sized + ToStatement + fmt::Debug,
+    {
+        execute!(self, Method::Query, statement, |client, driver| client
+            .query_opt_scalar(driver, params)
+            .await)
+    }
+
+    /// Executes a statement and returns its rows as they come; parameters can be any iterator.
+    pub async fn query_raw<T, P, I>(&self, statement: &T, params: I) -> Result<RowStream>
+    where
+        T: ?Sized + ToStatement,
+        P: BorrowToSql,
+        I: IntoIterator<Item = P>,
+        I::IntoIter: ExactSizeIterator,
+    {
+        let kind = statement.kind();
+        lend!(
+            self,
+            Method::QueryStream,
+            kind.sql(),
+            |physical| {
+                let client = &physical.client;
+                with_statement!(kind, client, physical.slot(), &physical.statements, |driver| {
+                    client.query_raw(driver, params).await
+                })
+            },
+            |rows, lent| RowStream::new(rows, Some(lent))
+        )
+    }
+
+    /// Executes SQL with typed parameters and returns its rows; one round trip, nothing is prepared.
+    pub async fn query_typed(&self, query: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
+        through!(self, Method::Query, Some(query), |physical| physical
+            .client
+            .query_typed(query, params)
+            .await)
+    }
+
+    /// As [`query_typed`](Self::query_typed), for one row. Any other number is an error.
+    pub async fn query_typed_one(
+        &self,
+        statement: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Row> {
+        through!(self, Method::Query, Some(statement), |physical| {
+            physical.client.query_typed_one(statement, params).await
+        })
+    }
+
+    /// As [`query_typed`](Self::query_typed), for one row or none. More are an error.
+    pub async fn query_typed_opt(
+        &self,
+        statement: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Option<Row>> {
+        through!(self, Method::Query, Some(statement), |physical| {
+            physical.client.query_typed_opt(statement, params).await
+        })
+    }
+
+    /// As [`query_typed`](Self::query_typed), with the rows as they come.
+    pub async fn query_typed_raw<P, I>(&self, query: &str, params: I) -> Result<RowStream>
+    where
+        P: BorrowToSql,
+        I: IntoIterator<Item = (P, Type)>,
+    {
+        lend!(
+            self,
+            Method::QueryStream,
+            Some(query),
+            |physical| physical.client.query_typed_raw(query, params).await,
+            |rows, lent| RowStream::new(rows, Some(lent))
+        )
+    }
+
+    /// Executes a statement and returns how many rows it changed.
+    pub async fn execute<T>(&self, statement: &T, params: &[&(dyn ToSql + Sync)]) -> Result<u64>
+    where
+        T: ?Sized + ToStatement,
+    {
+        execute!(self, Method::Execute, statement, |client, driver| client.execute(driver, params).await)
+    }
+
+    /// Executes SQL with typed parameters; one round trip, nothing is prepared.
+    pub async fn execute_typed(
+        &self,
+        statement: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<u64> {
+        through!(self, Method::Execute, Some(statement), |physical| {
+            physical.client.execute_typed(statement, params).await
+        })
+    }
+
+    /// As [`execute`](Self::execute); parameters can be any iterator.
+    pub async fn execute_raw<T, P, I>(&self, statement: &T, params: I) -> Result<u64>
+    where
+        T: ?Sized + ToStatement,
+        P: BorrowToSql,
+        I: IntoIterator<Item = P>,
+        I::IntoIter: ExactSizeIterator,
+    {
+        execute!(self, Method::Execute, statement, |client, driver| client.execute_raw(driver, params).await)
+    }
+
+    /// Executes a `COPY … FROM STDIN` and returns a sink for its data.
+    pub async fn copy_in<T, U>(&self, statement: &T) -> Result<CopyInSink<U>>
+    where
+        T: ?Sized + ToStatement,
+        U: Buf + 'static + Send,
+    {
+        let kind = statement.kind();
+        lend!(
+            self,
+            Method::CopyIn,
+            kind.sql(),
+            |physical| {
+                let client = &physical.client;
+                with_statement!(kind, client, physical.slot(), &physical.statements, |driver| {
+                    client.copy_in(driver).await
+                })
+            },
+            CopyInSink::new
+        )
+    }
+
+    /// Executes a `COPY … TO STDOUT` and returns its data as it comes.
+    pub async fn copy_out<T>(&self, statement: &T) -> Result<CopyOutStream>
+    where
+        T: ?Sized + ToStatement,
+    {
+        let kind = statement.kind();
+        lend!(
+            self,
+            Method::CopyOut,
+            kind.sql(),
+            |physical| {
+                let client = &physical.client;
+                with_statement!(kind, client, physical.slot(), &physical.statements, |driver| {
+                    client.copy_out(driver).await
+                })
+            },
+            CopyOutStream::new
+        )
+    }
+
+    /// Executes statements separated by semicolons and returns their results as text.
+    ///
+    /// Never put what users typed into the text.
+    pub async fn simple_query(&self, query: &str) -> Result<Vec<SimpleQueryMessage>> {
+        through!(self, Method::SimpleQuery, Some(query), |physical| physical.client.simple_query(query).await)
+    }
+
+    /// As [`simple_query`](Self::simple_query), with the results as they come.
+    pub async fn simple_query_raw(&self, query: &str) -> Result<SimpleQueryStream> {
+        lend!(
+            self,
+            Method::SimpleQuery,
+            Some(query),
+            |physical| physical.client.simple_query_raw(query).await,
+            SimpleQueryStream::new
+        )
+    }
+
+    /// Executes statements separated by semicolons.
+    ///
+    /// Never put what users typed into the text.
+    pub async fn batch_execute(&self, query: &str) -> Result<()> {
+        through!(self, Method::BatchExecute, Some(query), |physical| physical
+            .client
+            .batch_execute(query)
+            .await)
+    }
+
+    /// Asks the server for a sign of life.
+    pub async fn check_connection(&self) -> Result<()> {
+        through!(self, Method::Ping, None, |physical| physical.client.check_connection().await)
+    }
+
+    /// Subscribes to a channel, whose name may be anything, on this connection and all that replace it.
+    ///
+    /// Read what arrives with [`notifications`](Self::notifications). A `LISTEN` in SQL text is not repeated on a new
+    /// connection; and inside a transaction that is rolled back the subscription is lost.
+    pub async fn listen(&self, channel: &str) -> Result<()> {
+        let session = self.shared.logical.session();
+        // First, so that a connection being prepared meanwhile is subscribed too.
+        let is_new = session.listen(channel);
+        let result = self.listen_sql(&format!("LISTEN {}", quoted(channel))).await;
+        if result.is_err() && is_new {
+            session.unlisten(channel);
+        }
+        result
+    }
+
+    /// Ends the subscription to a channel.
+    pub async fn unlisten(&self, channel: &str) -> Result<()> {
+        self.shared.logical.session().unlisten(channel);
+        self.listen_sql(&format!("UNLISTEN {}", quoted(channel))).await
+    }
+
+    async fn listen_sql(&self, sql: &str) -> Result<()> {
+        through!(self, Method::Listen, Some(sql), |physical| physical.client.batch_execute(sql).await)
+    }
+
+    /// The notifications of the channels listened to, from now on. A stream made before ends.
+    pub fn notifications(&self) -> Notifications {
+        self.shared.logical.session().subscribe()
+    }
+
+    /// A token to cancel what runs on the connection of this moment.
+    pub fn cancel_token(&self) -> CancelToken {
+        let physical = self.current();
+        CancelToken::new(
+            &physical.client,
+            &physical.dialled,
+            self.shared.core.settings().network.connect_timeout,
+        )
+    }
+
+    /// Forgets what the driver knows about user-defined types.
+    pub fn clear_type_cache(&self) {
+        self.current().client.clear_type_cache();
+    }
+
+    /// Whether the connection is gone and no other is waiting to take its place.
+    ///
+    /// With the failover plugin the next call may still find another one.
+    pub fn is_closed(&self) -> bool {
+        !self.shared.logical.has_parked() && self.current().client.is_closed()
+    }
+
+    /// What is known of the connection in use: its host, its role, its age.
+    pub fn slot(&self) -> Arc<Slot> {
+        self.shared.logical.newest()
+    }
+
+    /// The state of the transaction as the server last told it. While calls are running it is that of the call that
+    /// ended last.
+    pub fn transaction_state(&self) -> TransactionState {
+        self.current().slot().transaction()
+    }
+
+    /// The connection for the next call: one that waits is put to use first.
+    #[inline]
+    fn now(&self, call: &Call<'_, PgDriver>) -> Result<Now<'_>> {
+        if self.shared.logical.has_parked() {
+            self.adopt();
+        }
+        let now = self.current();
+        call.uses(now.slot());
+        if now.slot().has_ended() {
+            return Err(already_ended(now.slot()));
+        }
+        Ok(now)
+    }
+
+    /// The connection in use.
+    #[inline]
+    fn current(&self) -> Now<'_> {
+        if !self.switched.load(Ordering::Acquire) {
+            return Now::Base(&self.base);
+        }
+        Now::Newer(
+            self.newer.load_full().expect("it is stored before the flag is set and taken out by `&mut` only"),
+        )
+    }
+
+    #[cold]
+    fn adopt(&self) {
+        let mut replaced = None;
+        self.shared.logical.adopt(|connection| {
+            replaced = self.newer.swap(Some(Arc::new(connection)));
+            self.switched.store(true, Ordering::Release);
+        });
+        drop(replaced);
+    }
+
+    /// Makes the newest connection the base, so that it can be borrowed as a whole.
+    pub(crate) async fn fold(&mut self) -> Result<()> {
+        if self.shared.logical.has_parked() {
+            let mut parked = None;
+            self.shared.logical.adopt(|connection| parked = Some(connection));
+            if let Some(parked) = parked {
+                self.set_base(parked);
+            }
+        }
+        if !*self.switched.get_mut() {
+            return Ok(());
+        }
+        let newer = self.newer.swap(None).expect("it is stored before the flag is set");
+        match Arc::try_unwrap(newer) {
+            Ok(newer) => self.set_base(newer),
+            // A call was started and forgotten: its future still holds the connection, and always will.
+            Err(held) => {
+                self.newer.store(Some(held));
+                let fresh = self.fresh().await?;
+                self.set_base(fresh);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_base(&mut self, physical: Physical) {
+        self.newer.store(None);
+        *self.switched.get_mut() = false;
+        self.base = physical;
+    }
+
+    /// Another connection for the same logical one.
+    async fn fresh(&self) -> Result<Physical> {
+        let mut physical = self.shared.core.connect().await?;
+        let logical = &self.shared.logical;
+        let limit = self.shared.core.settings().network.connect_timeout;
+        match timeout(limit, self.shared.core.driver().configure(&mut physical, logical.session())).await {
+            Ok(configured) => configured.map_err(into_error)?,
+            Err(_) => {
+                let text = "the session could not be restored on a new connection in time";
+                return Err(Error::new(ErrorKind::Timeout(Phase::Connect), text));
+            }
+        }
+        // Through the parking place, so that the logical connection knows its newest one.
+        let slot = Arc::clone(physical.slot());
+        logical.park(physical, slot, None);
+        let mut parked = None;
+        logical.adopt(|connection| parked = Some(connection));
+        parked
+            .ok_or_else(|| Error::new(ErrorKind::HostUnavailable, "the new connection was replaced at once"))
+    }
+
+    /// The base and what goes with it, borrowed apart. Only after [`fold`](Self::fold).
+    pub(crate) fn parts(&mut self) -> (&mut Physical, &Arc<Shared>) {
+        (&mut self.base, &self.shared)
+    }
+
+    pub(crate) fn connect_limit(shared: &Shared) -> std::time::Duration {
+        shared.core.settings().network.connect_timeout
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.shared.logical.session().close();
+    }
+}
+
+/// The connection the call used, or the one that took its place.
+impl Ask for Client {
+    fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Table>> {
+        Box::pin(async move {
+            let physical = self.current();
+            match fetch_text(&physical.client, sql).await {
+                Ok(table) => Ok(table),
+                Err(error) => Err(call_failed(error, physical.slot()).await),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("connection", &*self.current()).finish_non_exhaustive()
+    }
+}

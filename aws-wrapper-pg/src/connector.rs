@@ -1,0 +1,444 @@
+//! From a connection string to connections.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_wrapper_core::config::parameter::Parameter;
+use aws_wrapper_core::config::settings::{Settings, SslMode};
+use aws_wrapper_core::config::{Config as CoreConfig, Origin};
+use aws_wrapper_core::connector::Connector as CoreConnector;
+use aws_wrapper_core::error::{Error, Result};
+use aws_wrapper_core::host::{HostKey, Role};
+use aws_wrapper_core::plugin::ConnectionPlugin;
+use aws_wrapper_core::services::Services;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
+
+use crate::client::Client;
+use crate::driver::PgDriver;
+use crate::tls::{Roots, Tls};
+
+/// Opens connections to one server or cluster. Cheap to clone; all clones share everything.
+///
+/// ```no_run
+/// # async fn run() -> aws_wrapper_pg::Result<()> {
+/// let connector = aws_wrapper_pg::Connector::builder()
+///     .url("postgresql://app:secret@localhost/app")?
+///     .build()?;
+/// let client = connector.connect().await?;
+/// let rows = client.query("select $1::text", &[&"hello"]).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Connector {
+    core: CoreConnector<PgDriver>,
+}
+
+impl Connector {
+    /// Starts with nothing set.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// `Login` when the server refuses the user; `Timeout(Connect)` when it does not answer in time (10 s unless
+    /// `connect_timeout_ms` says otherwise); `Driver(Network)` when no host can be reached.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves nothing behind.
+    pub async fn connect(&self) -> Result<Client> {
+        let physical = self.core.connect().await?;
+        Ok(Client::new(self.core.clone(), physical))
+    }
+
+    /// What the connections of this connector, and of others given the same value, share.
+    pub fn services(&self) -> &Services {
+        self.core.services()
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Arc<Settings> {
+        self.core.settings()
+    }
+}
+
+/// Makes a [`Connector`].
+///
+/// Of two values for one parameter the builder's own methods win over the connection string, and the connection string
+/// over the driver's configuration.
+#[must_use]
+#[derive(Default)]
+pub struct Builder {
+    core: CoreConfig,
+    driver: Config,
+    roots: Roots,
+    services: Option<Services>,
+    plugins: Vec<Arc<dyn ConnectionPlugin<PgDriver>>>,
+}
+
+/// What the driver understands. Names of the wrapper's own parameters win over these.
+const DRIVER_PARAMETERS: &[&str] = &[
+    "user",
+    "password",
+    "dbname",
+    "options",
+    "application_name",
+    "sslnegotiation",
+    "host",
+    "hostaddr",
+    "port",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "target_session_attrs",
+    "channel_binding",
+    "load_balance_hosts",
+];
+
+fn driver_knows(name: &str) -> bool {
+    DRIVER_PARAMETERS.contains(&name)
+}
+
+impl Builder {
+    /// Reads a connection string: a `postgresql://` URL or `name=value` pairs, with the driver's parameters and the
+    /// wrapper's (`docs/parameters.md`).
+    ///
+    /// Replaces what the driver was configured with so far, so it comes first.
+    ///
+    /// # Errors
+    /// `Config` when the text cannot be read or has a parameter nobody knows. Never repeats the text.
+    pub fn url(mut self, url: &str) -> Result<Self> {
+        let rest = self.core.take_from_url(url, driver_knows)?;
+        self.driver = rest.parse().map_err(not_readable)?;
+        Ok(self)
+    }
+
+    /// Takes the driver's own configuration, whatever can be set in it. Comes first.
+    pub fn driver_config(mut self, config: Config) -> Self {
+        self.driver = config;
+        self
+    }
+
+    /// Sets one parameter by name, the wrapper's or the driver's. A further `host`, `hostaddr` or `port` is added.
+    ///
+    /// # Errors
+    /// `Config` when nobody knows the name or the value is not accepted.
+    pub fn set(mut self, name: &str, value: &str) -> Result<Self> {
+        match Parameter::resolve(name, driver_knows)? {
+            Some(_) => self.core.set(name, value)?,
+            None => set_driver(&mut self.driver, name, value)?,
+        }
+        Ok(self)
+    }
+
+    /// Adds a host. Several are tried in order.
+    pub fn host(mut self, host: &str) -> Self {
+        self.driver.host(host);
+        self
+    }
+
+    /// Adds a port: one for all hosts, or one for each. Default: 5432.
+    pub fn port(mut self, port: u16) -> Self {
+        self.driver.port(port);
+        self
+    }
+
+    /// Sets the user. Default: the user of the operating system.
+    pub fn user(mut self, user: &str) -> Self {
+        self.driver.user(user);
+        self
+    }
+
+    /// Sets the password.
+    pub fn password(mut self, password: impl AsRef<[u8]>) -> Self {
+        self.driver.password(password);
+        self
+    }
+
+    /// Sets the database. Default: named like the user.
+    pub fn dbname(mut self, name: &str) -> Self {
+        self.driver.dbname(name);
+        self
+    }
+
+    /// Sets the name the server shows for these connections.
+    pub fn application_name(mut self, name: &str) -> Self {
+        self.driver.application_name(name);
+        self
+    }
+
+    /// Sets how long opening one connection may take as a whole: name, dial, TLS, authentication and role check.
+    /// Default: 10 s.
+    ///
+    /// # Errors
+    /// `Config` for less than a millisecond or more than a day.
+    pub fn connect_timeout(mut self, limit: Duration) -> Result<Self> {
+        self.core.set_duration("connect_timeout_ms", limit)?;
+        Ok(self)
+    }
+
+    /// Sets what is asked of the encryption.
+    ///
+    /// Default: [`SslMode::VerifyFull`] when root certificates are given, else what the driver's configuration says,
+    /// which is [`SslMode::Prefer`] if nobody changed it. An RDS endpoint should always be given its certificates.
+    ///
+    /// Without root certificates [`SslMode::Prefer`] and [`SslMode::Require`] encrypt but check nothing; with them
+    /// `Require` means [`SslMode::VerifyCa`], as in libpq. The name that is checked is the host's, whatever address was
+    /// dialled.
+    ///
+    /// # Errors
+    /// None; the signature is that of all checked parameters.
+    pub fn ssl_mode(mut self, mode: SslMode) -> Result<Self> {
+        self.core.set("sslmode", mode.code())?;
+        Ok(self)
+    }
+
+    /// Adds certificates of authorities to trust, in PEM form; besides those of the parameter `ssl_root_cert`.
+    ///
+    /// # Errors
+    /// `Config` when there is no certificate in it or one cannot be read.
+    pub fn root_certificate(mut self, pem: impl AsRef<[u8]>) -> Result<Self> {
+        self.roots.add_pem(pem.as_ref())?;
+        Ok(self)
+    }
+
+    /// Adds a plugin of your own, innermost unless it says otherwise.
+    pub fn plugin(mut self, plugin: impl ConnectionPlugin<PgDriver> + 'static) -> Self {
+        self.plugins.push(Arc::new(plugin));
+        self
+    }
+
+    /// Shares clusters, monitors and events with other connectors. Default: services of its own.
+    pub fn services(mut self, services: Services) -> Self {
+        self.services = Some(services);
+        self
+    }
+
+    /// Checks everything together. Opens no connection.
+    ///
+    /// # Errors
+    /// `Config` or `PluginConflict`, naming what does not fit.
+    pub fn build(mut self) -> Result<Connector> {
+        if let (Some(limit), Origin::Default) =
+            (self.driver.get_connect_timeout(), self.core.origin("connect_timeout_ms"))
+        {
+            self.core.set_duration("connect_timeout_ms", *limit)?;
+        }
+        let settings = self.core.settings()?;
+        if let Some(path) = &settings.tls.root_cert {
+            self.roots.add_file(Path::new(path))?;
+        }
+        let hosts = hosts_of(&self.driver)?;
+        let negotiation = self.driver.get_ssl_negotiation();
+        let tls = Tls::new(settings.tls.mode, self.driver.get_ssl_mode(), negotiation, self.roots)?;
+        if settings.tls.mode.is_none() && !tls.verifies() && hosts.iter().any(|host| is_rds(host.host())) {
+            tracing::warn!(
+                "connections to RDS are made without verifying the server; set `ssl_root_cert` to the bundle AWS publishes"
+            );
+        }
+        let wanted_role = match self.driver.get_target_session_attrs() {
+            TargetSessionAttrs::ReadWrite => Some(Role::Writer),
+            TargetSessionAttrs::ReadOnly => Some(Role::Reader),
+            _ => None,
+        };
+        let mut builder = CoreConnector::builder(PgDriver::new(self.driver, tls)?, settings, hosts)
+            .wanted_role(wanted_role);
+        if let Some(services) = self.services {
+            builder = builder.services(services);
+        }
+        for plugin in self.plugins {
+            builder = builder.plugin(plugin);
+        }
+        Ok(Connector { core: builder.build()? })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("core", &self.core)
+            .field("driver", &self.driver)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_rds(host: &str) -> bool {
+    host.ends_with(".rds.amazonaws.com") || host.ends_with(".rds.amazonaws.com.cn")
+}
+
+/// The text may hold a password, so it is not shown.
+fn not_readable(error: tokio_postgres::Error) -> Error {
+    Error::config("the driver's part of the connection string cannot be read").with_source(error)
+}
+
+/// One parameter of the driver: read by the driver, then copied.
+fn set_driver(config: &mut Config, name: &str, value: &str) -> Result<()> {
+    let escaped = value.replace('\\', "\\\\").replace('\'', "\\'");
+    let one: Config = format!("{name}='{escaped}'").parse().map_err(|error| {
+        Error::config(format!("parameter `{name}`: the value is not accepted")).with_source(error)
+    })?;
+    match name {
+        "user" => drop(one.get_user().map(|user| config.user(user))),
+        "password" => drop(one.get_password().map(|password| config.password(password))),
+        "dbname" => drop(one.get_dbname().map(|name| config.dbname(name))),
+        "options" => drop(one.get_options().map(|options| config.options(options))),
+        "application_name" => drop(one.get_application_name().map(|name| config.application_name(name))),
+        "sslnegotiation" => drop(config.ssl_negotiation(one.get_ssl_negotiation())),
+        "host" => {
+            for host in one.get_hosts() {
+                match host {
+                    Host::Tcp(name) => config.host(name),
+                    #[cfg(unix)]
+                    Host::Unix(path) => config.host_path(path),
+                };
+            }
+        }
+        "hostaddr" => {
+            for address in one.get_hostaddrs() {
+                config.hostaddr(*address);
+            }
+        }
+        "port" => {
+            for port in one.get_ports() {
+                config.port(*port);
+            }
+        }
+        "connect_timeout" => drop(one.get_connect_timeout().map(|limit| config.connect_timeout(*limit))),
+        "tcp_user_timeout" => drop(one.get_tcp_user_timeout().map(|limit| config.tcp_user_timeout(*limit))),
+        "keepalives" => drop(config.keepalives(one.get_keepalives())),
+        "keepalives_idle" => drop(config.keepalives_idle(one.get_keepalives_idle())),
+        "keepalives_interval" => {
+            drop(one.get_keepalives_interval().map(|time| config.keepalives_interval(time)))
+        }
+        "keepalives_retries" => {
+            drop(one.get_keepalives_retries().map(|count| config.keepalives_retries(count)))
+        }
+        "target_session_attrs" => drop(config.target_session_attrs(one.get_target_session_attrs())),
+        "channel_binding" => drop(config.channel_binding(one.get_channel_binding())),
+        "load_balance_hosts" => drop(config.load_balance_hosts(one.get_load_balance_hosts())),
+        _ => unreachable!("only the driver's parameters are passed on"),
+    }
+    Ok(())
+}
+
+/// The hosts in the order they are tried.
+fn hosts_of(config: &Config) -> Result<Vec<HostKey>> {
+    let names: Vec<String> = match (config.get_hosts(), config.get_hostaddrs()) {
+        ([], addresses) => addresses.iter().map(ToString::to_string).collect(),
+        (hosts, _) => hosts
+            .iter()
+            .map(|host| match host {
+                Host::Tcp(name) => name.clone(),
+                // The driver dials the directory; in logs and in the topology the server needs a name.
+                #[cfg(unix)]
+                Host::Unix(_) => "localhost".to_owned(),
+            })
+            .collect(),
+    };
+    if names.is_empty() {
+        return Err(Error::config("no host is given"));
+    }
+    let ports = match config.get_ports() {
+        [] => vec![DEFAULT_PORT; names.len()],
+        [port] => vec![*port; names.len()],
+        ports if ports.len() == names.len() => ports.to_vec(),
+        ports => {
+            let text =
+                format!("{} ports for {} hosts; give one for all or one for each", ports.len(), names.len());
+            return Err(Error::config(text));
+        }
+    };
+    let mut hosts =
+        names.iter().zip(ports).map(|(name, port)| HostKey::new(name, port)).collect::<Result<Vec<_>>>()?;
+    if config.get_load_balance_hosts() == LoadBalanceHosts::Random {
+        fastrand::shuffle(&mut hosts);
+    }
+    Ok(hosts)
+}
+
+const DEFAULT_PORT: u16 = 5432;
+
+#[cfg(test)]
+mod tests {
+    use aws_wrapper_core::error::ErrorKind;
+
+    use super::*;
+
+    fn hosts(url: &str) -> Result<Vec<String>> {
+        Ok(hosts_of(&url.parse().unwrap())?.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn hosts_and_ports_are_paired() {
+        assert_eq!(hosts("postgresql://a,b/db").unwrap(), ["a:5432", "b:5432"]);
+        assert_eq!(hosts("host=a,b port=7").unwrap(), ["a:7", "b:7"]);
+        assert_eq!(hosts("host=A,b port=7,8").unwrap(), ["a:7", "b:8"]);
+        assert_eq!(hosts("hostaddr=::1").unwrap(), ["[::1]:5432"]);
+        assert!(hosts("host=a,b,c port=7,8").unwrap_err().to_string().contains("2 ports for 3 hosts"));
+        assert_eq!(hosts("user=x").unwrap_err().kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn every_parameter_of_the_driver_can_be_set_by_name() {
+        let mut config = Config::new();
+        for name in DRIVER_PARAMETERS {
+            let value = match *name {
+                "hostaddr" => "127.0.0.1",
+                "sslnegotiation" => "direct",
+                "target_session_attrs" => "read-only",
+                "channel_binding" => "require",
+                "load_balance_hosts" => "random",
+                "password" => r"it's \ 7",
+                _ => "7",
+            };
+            set_driver(&mut config, name, value).unwrap();
+        }
+        assert_eq!(config.get_password(), Some(br"it's \ 7".as_slice()));
+        assert_eq!(config.get_user(), Some("7"));
+        assert_eq!(config.get_keepalives_retries(), Some(7));
+        assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(7)));
+        assert_eq!(config.get_ports(), [7]);
+    }
+
+    #[test]
+    fn a_wrong_parameter_is_named_and_the_url_is_not_repeated() {
+        let error = Connector::builder().url("postgresql://u:hunter2@h/db?plugin=failover").unwrap_err();
+        assert!(
+            error.to_string().contains("plugin") && !format!("{error:#}").contains("hunter2"),
+            "{error:#}"
+        );
+        let error = Connector::builder().set("failovr_timeout_ms", "1").unwrap_err();
+        assert!(error.to_string().contains("failovr_timeout_ms"));
+        let error = Connector::builder().set("target_session_attrs", "sometimes").unwrap_err();
+        assert!(error.to_string().contains("target_session_attrs"));
+    }
+
+    #[test]
+    fn the_drivers_connect_timeout_counts_unless_the_wrapper_has_one() {
+        let limit = |url: &str| {
+            Connector::builder().url(url).unwrap().build().unwrap().settings().network.connect_timeout
+        };
+        assert_eq!(limit("postgresql://h/db"), Duration::from_secs(10));
+        assert_eq!(limit("postgresql://h/db?connect_timeout=3"), Duration::from_secs(3));
+        assert_eq!(
+            limit("postgresql://h/db?connect_timeout=3&connect_timeout_ms=500"),
+            Duration::from_millis(500)
+        );
+    }
+
+    #[test]
+    fn nothing_prints_the_password() {
+        let builder = Connector::builder().url("postgresql://u:hunter2@h/db").unwrap();
+        assert!(!format!("{builder:?}").contains("hunter2"));
+        let connector = builder.build().unwrap();
+        assert!(!format!("{connector:?} {:?}", connector.clone()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,125 @@
+//! What outlives the call that opened it: the guard that streams and sinks carry.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use aws_wrapper_core::call::{Ask, Call};
+use aws_wrapper_core::error::{Error, ErrorKind, Result};
+use aws_wrapper_core::pipeline::call::Lent as CoreLent;
+use aws_wrapper_core::table::Table;
+use futures_util::future::BoxFuture;
+
+use crate::client::Shared;
+use crate::driver::PgDriver;
+use crate::error::{DriverError, call_failed, into_error};
+use crate::physical::Lease;
+
+/// The call of a stream: it is over when the stream is, and recovery is asked for when the stream fails.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    call: CoreLent<PgDriver>,
+    lease: Arc<Lease>,
+    shared: Arc<Shared>,
+}
+
+impl Lent {
+    pub(crate) fn new(call: CoreLent<PgDriver>, lease: Arc<Lease>, shared: Arc<Shared>) -> Self {
+        Self { call, lease, shared }
+    }
+
+    /// Ends the call and finds out what becomes of the error.
+    async fn fail(self, error: tokio_postgres::Error) -> Error {
+        let error = call_failed(error, &self.lease.slot).await;
+        self.call.recover(self.shared.pipeline(), error).await
+    }
+}
+
+/// Where a stream or sink is in its life.
+pub(crate) enum Life {
+    /// It works. `None`: it belongs to a client that is not the wrapper's.
+    Open(Option<Lent>),
+    /// It failed; recovery goes on while it is polled.
+    Failing(BoxFuture<'static, Error>),
+    /// It ended as it should.
+    Done,
+    /// It failed, and the error has been told.
+    Over,
+}
+
+impl Life {
+    /// Says that it failed; the error comes from [`poll_failure`](Self::poll_failure).
+    pub(crate) fn fail(&mut self, error: tokio_postgres::Error) {
+        *self = match std::mem::replace(self, Self::Over) {
+            Self::Open(Some(lent)) => Self::Failing(Box::pin(lent.fail(error))),
+            Self::Open(None) => {
+                let error = into_error(DriverError::Statement(error));
+                Self::Failing(Box::pin(std::future::ready(error)))
+            }
+            other @ (Self::Failing(_) | Self::Done | Self::Over) => other,
+        };
+    }
+
+    /// The error, once recovery is through with it; `None` while it works and when it is over.
+    pub(crate) fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
+        let Self::Failing(recovery) = self else { return Poll::Ready(None) };
+        let error = std::task::ready!(Pin::new(recovery).poll(cx));
+        *self = Self::Over;
+        Poll::Ready(Some(error))
+    }
+
+    /// The call is over and went well.
+    pub(crate) fn finish(&mut self) {
+        *self = Self::Done;
+    }
+
+    /// Polls a stream of the driver as one of the wrapper.
+    pub(crate) fn poll_stream<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<Option<Result<T, tokio_postgres::Error>>>,
+    ) -> Poll<Option<Result<T>>> {
+        if matches!(self, Self::Open(_)) {
+            match std::task::ready!(poll(cx)) {
+                Some(Ok(item)) => return Poll::Ready(Some(Ok(item))),
+                Some(Err(error)) => self.fail(error),
+                None => self.finish(),
+            }
+        }
+        self.poll_failure(cx).map(|error| error.map(Err))
+    }
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open(_) => "Open",
+            Self::Failing(_) => "Failing",
+            Self::Done => "Done",
+            Self::Over => "Over",
+        })
+    }
+}
+
+/// For calls during which nothing can be asked: a stream is not the owner of its connection, and a transaction being
+/// opened has the connection for itself.
+#[derive(Debug)]
+pub(crate) struct NoAsk;
+
+impl Ask for NoAsk {
+    fn fetch_text<'a>(&'a self, _sql: &'a str) -> BoxFuture<'a, Result<Table>> {
+        let error = Error::new(ErrorKind::Unsupported, "nothing can be asked on this connection now");
+        Box::pin(std::future::ready(Err(error)))
+    }
+}
+
+/// A call that a stream can take along.
+pub(crate) fn owned_call(
+    method: aws_wrapper_core::method::Method,
+    sql: Option<&str>,
+    shared: &Shared,
+) -> Call<'static, PgDriver> {
+    Call::owned(method, sql.map(str::to_owned), Arc::clone(shared.logical()), Arc::new(NoAsk))
+}

@@ -1,0 +1,78 @@
+//! One physical connection.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_wrapper_core::host::Role;
+use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::services::Shared;
+
+use crate::connect::Dialled;
+use crate::notifications::Delivery;
+use crate::statement::Statements;
+
+/// One connection to one server: the driver's client and what the wrapper knows about it.
+///
+/// Dropping it closes it, once the streams it lent are gone too: politely if the server still answers, else by force
+/// after a second.
+pub struct Physical {
+    pub(crate) client: tokio_postgres::Client,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) startup_role: Option<Role>,
+    pub(crate) dialled: Dialled,
+    pub(crate) delivery: Arc<Delivery>,
+    pub(crate) statements: Statements,
+}
+
+impl Physical {
+    pub(crate) fn new(
+        client: tokio_postgres::Client,
+        slot: Arc<Slot>,
+        startup_role: Option<Role>,
+        dialled: Dialled,
+        delivery: Arc<Delivery>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let lease = Arc::new(Lease { slot, shared });
+        Self { client, lease, startup_role, dialled, delivery, statements: Statements::default() }
+    }
+
+    /// The driver's client.
+    pub fn client(&self) -> &tokio_postgres::Client {
+        &self.client
+    }
+
+    /// What the registry knows about the connection.
+    pub fn slot(&self) -> &Arc<Slot> {
+        &self.lease.slot
+    }
+}
+
+impl fmt::Debug for Physical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Physical")
+            .field("slot", self.slot())
+            .field("peer", &self.dialled.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Held by the client and by each stream: whoever is last sees to it that the connection ends.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) slot: Arc<Slot>,
+    shared: Arc<Shared>,
+}
+
+/// How long a server has to answer what is still on its way before the socket is closed.
+const LINGER: Duration = Duration::from_secs(1);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Whether a call is in flight cannot be asked; an idle connection is gone long before the limit.
+        if !self.slot.has_ended() {
+            self.shared.linger(Arc::clone(&self.slot), LINGER);
+        }
+    }
+}

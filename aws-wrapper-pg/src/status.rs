@@ -1,0 +1,391 @@
+//! What the protocol tells in passing: the transaction state, and why the server ends a connection.
+//!
+//! [`Observed`] sits between the driver and its stream, above TLS, and lets a [`Scanner`] look at the bytes that pass.
+//! The scanner follows message boundaries and keeps nothing but the header it is in and the first part of an error.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use aws_wrapper_core::registry::{EndReason, Slot};
+use aws_wrapper_core::session::transaction::TransactionState;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+
+use crate::classify::class_of_end;
+
+pin_project! {
+    /// A stream whose incoming bytes a scanner sees.
+    pub(crate) struct Observed<S> {
+        #[pin]
+        io: S,
+        scanner: Scanner,
+    }
+}
+
+impl<S> Observed<S> {
+    pub(crate) fn new(io: S, scanner: Scanner) -> Self {
+        Self { io, scanner }
+    }
+}
+
+impl<S: AsyncRead> AsyncRead for Observed<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        // The answer to the request for TLS is one byte outside the message format and is read with a buffer of one
+        // byte; the driver reads messages with more.
+        let is_answer_about_tls = buf.remaining() == 1;
+        let start = buf.filled().len();
+        ready!(this.io.poll_read(cx, buf))?;
+        if !is_answer_about_tls {
+            this.scanner.scan(&buf.filled()[start..]);
+            if this.scanner.refused {
+                buf.set_filled(start);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::PermissionDenied, CleartextRefused)));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite> AsyncWrite for Observed<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.project().io.poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().io.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().io.poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.project().io.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Observed<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.io.channel_binding()
+    }
+}
+
+/// Keeps the scanner on the outside when the stream below it becomes an encrypted one.
+pub(crate) struct ObservingTls<T>(pub(crate) T);
+
+impl<S, T> TlsConnect<Observed<S>> for ObservingTls<T>
+where
+    T: TlsConnect<S>,
+    T::Future: Send + 'static,
+    T::Stream: Unpin,
+{
+    type Stream = Observed<T::Stream>;
+    type Error = T::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, T::Error>> + Send>>;
+
+    fn connect(self, stream: Observed<S>) -> Self::Future {
+        let Observed { io, mut scanner } = stream;
+        // Whatever the server asks for from here on travels encrypted.
+        scanner.refuse_cleartext = false;
+        let handshake = self.0.connect(io);
+        Box::pin(async move { Ok(Observed { io: handshake.await?, scanner }) })
+    }
+}
+
+/// The server asked for the password in the clear over a connection that is not encrypted.
+#[derive(Debug)]
+pub(crate) struct CleartextRefused;
+
+impl fmt::Display for CleartextRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the server asked for the password in the clear over an unencrypted connection; \
+             use TLS, or set `sslmode` to `disable` or `prefer` to allow it",
+        )
+    }
+}
+
+impl StdError for CleartextRefused {}
+
+/// Follows the messages of the server and leaves word in the slot.
+#[derive(Debug)]
+pub(crate) struct Scanner {
+    slot: Arc<Slot>,
+    header: [u8; HEADER],
+    /// How much of the header has been seen.
+    seen: usize,
+    /// Bytes of the body still to come.
+    skip: usize,
+    body: Body,
+    /// The first part of the body of an error; empty until there is one.
+    kept: Vec<u8>,
+    refuse_cleartext: bool,
+    refused: bool,
+}
+
+/// What the body of the current message is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Skipped,
+    Status,
+    Error,
+    Authentication,
+}
+
+/// A tag and four bytes of length.
+const HEADER: usize = 5;
+/// Severity, code and message come first in an error; what is beyond this is left out.
+const KEPT: usize = 512;
+/// `AuthenticationCleartextPassword`.
+const CLEARTEXT_PASSWORD: [u8; 4] = [0, 0, 0, 3];
+
+impl Scanner {
+    /// A scanner at the start of a connection. With `refuse_cleartext` it ends the connection instead of letting the
+    /// password out in the clear.
+    pub(crate) fn new(slot: Arc<Slot>, refuse_cleartext: bool) -> Self {
+        Self {
+            slot,
+            header: [0; HEADER],
+            seen: 0,
+            skip: 0,
+            body: Body::Skipped,
+            kept: Vec::new(),
+            refuse_cleartext,
+            refused: false,
+        }
+    }
+
+    fn scan(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let here = self.skip.min(bytes.len());
+                self.take_body(&bytes[..here]);
+                self.skip -= here;
+                bytes = &bytes[here..];
+                if self.skip == 0 {
+                    self.end_of_message();
+                }
+                continue;
+            }
+            if !self.take_header(&mut bytes) {
+                return;
+            }
+            let length = u32::from_be_bytes([self.header[1], self.header[2], self.header[3], self.header[4]]);
+            // The length counts itself. A shorter one is a protocol error, which the driver will report.
+            self.skip = (length as usize).saturating_sub(4);
+            self.body = match self.header[0] {
+                b'Z' => Body::Status,
+                b'E' => {
+                    self.slot.set_unknown();
+                    self.kept.clear();
+                    Body::Error
+                }
+                b'R' if self.refuse_cleartext => {
+                    self.kept.clear();
+                    Body::Authentication
+                }
+                _ => Body::Skipped,
+            };
+        }
+    }
+
+    /// Whether the header is complete.
+    fn take_header(&mut self, bytes: &mut &[u8]) -> bool {
+        if self.seen == 0 && bytes.len() >= HEADER {
+            self.header.copy_from_slice(&bytes[..HEADER]);
+            *bytes = &bytes[HEADER..];
+            return true;
+        }
+        let here = (HEADER - self.seen).min(bytes.len());
+        self.header[self.seen..self.seen + here].copy_from_slice(&bytes[..here]);
+        *bytes = &bytes[here..];
+        self.seen += here;
+        if self.seen < HEADER {
+            return false;
+        }
+        self.seen = 0;
+        true
+    }
+
+    fn take_body(&mut self, bytes: &[u8]) {
+        match self.body {
+            Body::Skipped => {}
+            Body::Status => {
+                self.body = Body::Skipped;
+                self.slot.set_ready(match bytes[0] {
+                    b'I' => TransactionState::Idle,
+                    b'T' => TransactionState::InTransaction,
+                    b'E' => TransactionState::Failed,
+                    _ => TransactionState::Unknown,
+                });
+            }
+            Body::Error | Body::Authentication => {
+                let room = KEPT.saturating_sub(self.kept.len()).min(bytes.len());
+                self.kept.extend_from_slice(&bytes[..room]);
+            }
+        }
+    }
+
+    fn end_of_message(&mut self) {
+        match std::mem::replace(&mut self.body, Body::Skipped) {
+            Body::Skipped | Body::Status => {}
+            Body::Error => {
+                let error = ErrorFields::parse(&self.kept);
+                if matches!(error.severity, b"FATAL" | b"PANIC") {
+                    let code = String::from_utf8_lossy(error.code).into_owned();
+                    let message = String::from_utf8_lossy(error.message);
+                    self.slot.record_end(EndReason::new(class_of_end(&code), Some(code), message));
+                }
+            }
+            Body::Authentication => self.refused = self.kept == CLEARTEXT_PASSWORD,
+        }
+    }
+}
+
+/// The fields of an error that say what it means: each a letter, text, and a zero byte.
+#[derive(Debug, Default)]
+struct ErrorFields<'a> {
+    severity: &'a [u8],
+    code: &'a [u8],
+    message: &'a [u8],
+}
+
+impl<'a> ErrorFields<'a> {
+    fn parse(body: &'a [u8]) -> Self {
+        let mut fields = Self::default();
+        for field in body.split(|byte| *byte == 0) {
+            match field.split_first() {
+                // The untranslated severity; `S` follows the language of the server.
+                Some((b'V', text)) => fields.severity = text,
+                Some((b'C', text)) => fields.code = text,
+                Some((b'M', text)) => fields.message = text,
+                Some(_) => {}
+                None => break,
+            }
+        }
+        fields
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_wrapper_core::error::DriverClass;
+    use aws_wrapper_core::host::HostKey;
+    use aws_wrapper_core::registry::{Purpose, Registry};
+
+    use super::*;
+
+    fn slot() -> Arc<Slot> {
+        Arc::new(Registry::default()).open(HostKey::new("h", 5432).unwrap(), Purpose::Initial)
+    }
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [&[tag], &length.to_be_bytes()[..], body].concat()
+    }
+
+    fn error(severity: &str, code: &str) -> Vec<u8> {
+        let body = format!("S{severity}\0V{severity}\0C{code}\0Mterminating connection\0Fpostgres.c\0\0");
+        message(b'E', body.as_bytes())
+    }
+
+    /// A row that imitates a ReadyForQuery, and what surrounds it.
+    fn answer(status: u8) -> Vec<u8> {
+        let imitation = message(b'Z', b"E");
+        [
+            message(b'T', b"\0\0"),
+            message(b'D', &imitation),
+            message(b'n', b""),
+            message(b'C', b"SELECT 1\0"),
+            message(b'Z', &[status]),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn every_split_into_three_reads_gives_the_same_answer() {
+        let whole = [answer(b'T'), error("ERROR", "42P01"), answer(b'E'), answer(b'I')].concat();
+        for first in 0..whole.len() {
+            for second in first..whole.len() {
+                let slot = slot();
+                let mut scanner = Scanner::new(Arc::clone(&slot), true);
+                scanner.scan(&whole[..first]);
+                scanner.scan(&whole[first..second]);
+                scanner.scan(&whole[second..]);
+                assert_eq!(slot.transaction(), TransactionState::Idle, "split at {first}, {second}");
+                assert!(slot.end_reason().is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn the_state_is_unknown_between_an_error_and_the_next_ready() {
+        let slot = slot();
+        let mut scanner = Scanner::new(Arc::clone(&slot), false);
+        scanner.scan(&answer(b'T'));
+        assert_eq!(slot.transaction(), TransactionState::InTransaction);
+        scanner.scan(&error("ERROR", "42P01"));
+        assert_eq!(slot.transaction(), TransactionState::Unknown);
+        assert_eq!(slot.last_known_transaction(), TransactionState::InTransaction);
+        scanner.scan(&message(b'Z', b"E"));
+        assert_eq!(slot.transaction(), TransactionState::Failed);
+    }
+
+    #[test]
+    fn a_fatal_error_is_kept_as_the_reason_of_the_end_at_every_split() {
+        let whole = [answer(b'I'), error("FATAL", "57P01")].concat();
+        for first in 0..whole.len() {
+            let slot = slot();
+            let mut scanner = Scanner::new(Arc::clone(&slot), false);
+            scanner.scan(&whole[..first]);
+            scanner.scan(&whole[first..]);
+            let reason = slot.end_reason().unwrap();
+            assert_eq!(reason.sqlstate.as_deref(), Some("57P01"));
+            assert_eq!(reason.message, "terminating connection");
+            assert_eq!(reason.class, DriverClass::Network);
+        }
+    }
+
+    #[test]
+    fn a_very_long_error_is_cut_and_does_not_disturb_what_follows() {
+        let long = "x".repeat(100_000);
+        let body = format!("SFATAL\0VFATAL\0C57P05\0M{long}\0\0");
+        let slot = slot();
+        let mut scanner = Scanner::new(Arc::clone(&slot), false);
+        for chunk in [message(b'E', body.as_bytes()), answer(b'I')].concat().chunks(777) {
+            scanner.scan(chunk);
+        }
+        let reason = slot.end_reason().unwrap();
+        assert_eq!(reason.class, DriverClass::SessionTerminated);
+        assert!(reason.message.len() < KEPT && reason.message.starts_with("xxx"));
+        assert_eq!(slot.transaction(), TransactionState::Idle);
+    }
+
+    #[test]
+    fn a_request_for_the_password_in_the_clear_is_refused_only_when_told_so() {
+        let asks = message(b'R', &CLEARTEXT_PASSWORD);
+        for refuse in [false, true] {
+            let mut scanner = Scanner::new(slot(), refuse);
+            scanner.scan(&asks);
+            assert_eq!(scanner.refused, refuse);
+        }
+        let mut scanner = Scanner::new(slot(), true);
+        scanner.scan(&message(b'R', &[0, 0, 0, 10, b'S', 0]));
+        assert!(!scanner.refused, "a challenge for a hash is fine");
+    }
+}
