@@ -1,2 +1,48 @@
-//! Tasks of this workspace.
-fn main() {}
+//! `cargo xtask …`: every command the README names.
+
+mod packages;
+mod run;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask demo [--rounds N] [--connections N] [--promote-after MS] [--dns-lag MS]
+    A real three-instance cluster, the writer killed under load, the wrapper and the bare driver side by side.
+    Writes target/demo/report.json and target/demo/timeline.svg.
+cargo xtask test [FILTER]
+    The whole test suite: unit tests, documentation tests, and the behaviour suite on real clusters.
+cargo xtask bench [--blocks N]
+    The loopback ratio against the bare driver, memory per connection, and the pipeline on a mock driver.
+    Writes target/bench/report.md and target/bench/report.json.
+cargo xtask docs
+    Writes docs/parameters.md from the parameter table.
+cargo xtask features
+    Checks that each feature of each crate compiles alone.";
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match words.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let result = match command {
+        "demo" => packages::ensure().and_then(|()| run::demo(rest)),
+        "test" => packages::ensure().and_then(|()| run::test(rest)),
+        "bench" => packages::ensure().and_then(|()| run::bench(rest)),
+        "docs" => run::docs(),
+        "features" => run::features(),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("`{other}` is unknown\n\n{HELP}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

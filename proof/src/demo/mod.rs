@@ -1,0 +1,119 @@
+//! The demo: the same work through the wrapper and through the bare driver, while the writer dies.
+
+pub mod report;
+pub mod timeline;
+pub mod workload;
+
+use std::time::Duration;
+
+use aurora_sim::{Cluster, FailoverOptions};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::demo::report::{Figures, Round};
+use crate::demo::workload::{Bare, Log, Worker, Wrapped};
+
+/// What a run of the demo is asked for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// How often the writer is killed, each time on a fresh cluster.
+    pub rounds: u32,
+    /// Connections of each kind.
+    pub connections: usize,
+    /// From the crash to the promotion of a reader.
+    pub promote_after: Duration,
+    /// From the promotion until the cluster's name leads to the new writer.
+    pub dns_lag: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rounds: 1,
+            connections: 1,
+            promote_after: Duration::from_secs(1),
+            dns_lag: Duration::from_secs(20),
+        }
+    }
+}
+
+/// How long the workloads run before the crash and after the last of them works again.
+const STEADY: Duration = Duration::from_secs(1);
+/// A client that has not recovered this long after the change of DNS never will.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// One round as it happened; times are offsets from the crash.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Incident {
+    /// When the clock of the offsets stood at zero: the crash.
+    pub crash: Instant,
+    /// The first moment at which the new writer accepted a write.
+    pub writable: Instant,
+    /// When the cluster's name led to the new writer.
+    pub dns_changed: Instant,
+    /// What each wrapped connection saw.
+    pub wrapper: Vec<Log>,
+    /// What each bare connection saw.
+    pub bare: Vec<Log>,
+    /// The figures.
+    pub round: Round,
+}
+
+/// Runs one round on a fresh cluster of three.
+///
+/// # Errors
+/// Whatever stops the cluster or the set-up; never an error of a workload, which is what is measured.
+pub async fn run_round(options: &Options) -> Result<Incident, Box<dyn std::error::Error + Send + Sync>> {
+    let cluster = Cluster::builder().instances(3).dns_lag(options.dns_lag).start().await?;
+    workload::create_tables(&cluster).await?;
+    let (stop, stopped) = watch::channel(false);
+
+    let connector = workload::connector(&cluster)?;
+    let mut wrapped = Vec::new();
+    let mut bare = Vec::new();
+    for number in 0..options.connections {
+        wrapped.push(Worker::start(Wrapped::open(&connector, number).await?, stopped.clone()));
+        bare.push(Worker::start(Bare::open(&cluster, number).await?, stopped.clone()));
+    }
+    sleep(STEADY).await;
+
+    let failover = cluster
+        .failover(FailoverOptions::default().promote_after(options.promote_after).restart_old(true))
+        .await?;
+    let all = || wrapped.iter().map(Worker::progress).chain(bare.iter().map(Worker::progress));
+    let patience = options.dns_lag + PATIENCE;
+    let recovered = async {
+        for mut progress in all() {
+            let after = failover.writable_at;
+            let _ = progress.wait_for(|last| last.is_some_and(|last| last > after)).await;
+        }
+    };
+    if timeout(patience, recovered).await.is_err() {
+        return Err("not every client recovered".into());
+    }
+    sleep(STEADY).await;
+    let _ = stop.send(true);
+    let (mut wrapper_logs, mut bare_logs) = (Vec::new(), Vec::new());
+    for worker in wrapped {
+        wrapper_logs.push(worker.finish().await?);
+    }
+    for worker in bare {
+        bare_logs.push(worker.finish().await?);
+    }
+    let round = Round {
+        wrapper: Figures::of(&wrapper_logs, &workload::rows(&cluster, Wrapped::TABLE).await?, &failover),
+        bare: Figures::of(&bare_logs, &workload::rows(&cluster, Bare::TABLE).await?, &failover),
+    };
+    drop(connector);
+    cluster.shutdown().await;
+    Ok(Incident {
+        crash: failover.killed_at,
+        writable: failover.writable_at,
+        dns_changed: failover.dns_changed_at,
+        wrapper: wrapper_logs,
+        bare: bare_logs,
+        round,
+    })
+}
