@@ -1,5 +1,6 @@
 //! A connector: settings, plugins and driver, ready to open connections.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -17,7 +18,7 @@ use crate::plugins::{self, Place, Planned, PluginContext, developer};
 use crate::registry::Purpose;
 use crate::services::{Services, Shared};
 use crate::table::Table;
-use crate::topology::cluster::{ClusterSession, Probe, Prober};
+use crate::topology::cluster::{ClusterSession, ConnectorId, Probe, Prober};
 use crate::topology::view::Topology;
 
 /// Opens connections to one server or cluster. Cheap to clone.
@@ -72,6 +73,10 @@ impl<D: DriverDialect> Connector<D> {
     /// # Errors
     /// The last host's error when none of several could be used; configuration and login errors at once.
     pub async fn connect(&self) -> Result<D::Connection> {
+        self.inner.services.shared().until_shut_down(self.connect_to_any()).await
+    }
+
+    async fn connect_to_any(&self) -> Result<D::Connection> {
         let inner = &*self.inner;
         let mut last = None;
         for host in &inner.hosts {
@@ -235,6 +240,7 @@ impl<D: DriverDialect> Builder<D> {
             chain: Arc::clone(&chain),
             index: 0,
             developer: self.developer,
+            connector: ConnectorId::default(),
         };
         let mut plugins = Vec::with_capacity(planned.len());
         for (index, planned) in planned.into_iter().enumerate() {
@@ -247,6 +253,7 @@ impl<D: DriverDialect> Builder<D> {
             chain: Arc::clone(&prober_chain),
             settings: Arc::clone(&self.settings),
             shared: Arc::clone(shared),
+            id: context.connector.clone(),
         });
         let learner =
             plugins::needs_topology(codes, is_cluster).then(|| (Arc::clone(&topology), Arc::clone(&prober)));
@@ -275,6 +282,7 @@ struct DriverProber<D: DriverDialect> {
     chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
     settings: Arc<Settings>,
     shared: Arc<Shared>,
+    id: ConnectorId,
 }
 
 #[async_trait]
@@ -285,7 +293,9 @@ impl<D: DriverDialect> Prober for DriverProber<D> {
         let mut request =
             ConnectRequest::new(host.clone(), Purpose::Monitoring, deadline, &self.settings, &self.shared);
         let connection = chain.connect(&mut request).await?;
-        Ok(Box::new(DriverProbe { driver: Arc::clone(&self.driver), connection }))
+        // With credentials of its own the monitor's connection is not what a session would have opened.
+        let opened_for = self.settings.topology.user.is_none().then(|| self.id.clone());
+        Ok(Box::new(DriverProbe { driver: Arc::clone(&self.driver), connection, opened_for }))
     }
 }
 
@@ -294,6 +304,7 @@ impl<D: DriverDialect> Prober for DriverProber<D> {
 struct DriverProbe<D: DriverDialect> {
     driver: Arc<D>,
     connection: D::Connection,
+    opened_for: Option<ConnectorId>,
 }
 
 #[async_trait]
@@ -305,5 +316,13 @@ impl<D: DriverDialect> Probe for DriverProbe<D> {
 
     fn has_ended(&self) -> bool {
         self.driver.slot(&self.connection).has_ended()
+    }
+
+    fn opened_for(&self) -> Option<&ConnectorId> {
+        self.opened_for.as_ref()
+    }
+
+    fn into_connection(self: Box<Self>) -> Option<Box<dyn Any + Send>> {
+        Some(Box::new(self.connection))
     }
 }

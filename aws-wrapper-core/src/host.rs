@@ -1,6 +1,7 @@
 //! Hosts of a cluster and their canonical names.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -15,17 +16,26 @@ pub struct HostKey {
 }
 
 impl HostKey {
-    /// The key of `host` at `port`. Square brackets around an IPv6 address are removed.
+    /// The key of `host` at `port`. An IPv6 address may stand in square brackets and is written in its short form.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) when the name is empty, has white space or a `/`.
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) when the name is empty, has white space or one of `/[]`,
+    /// or has a `:` and is no IPv6 address.
     pub fn new(host: &str, port: u16) -> Result<Self> {
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let bare = bare.strip_suffix('.').unwrap_or(bare);
-        if bare.is_empty() || bare.contains(|c: char| c.is_whitespace() || c == '/') {
-            return Err(Error::parameter("host", host, "a host name or an IP address"));
+        let refused = || Error::parameter("host", host, "a host name or an IP address");
+        if bare.is_empty() || bare.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '[' | ']')) {
+            return Err(refused());
         }
-        Ok(Self { host: bare.to_ascii_lowercase().into(), port })
+        let host = if bare.contains(':') {
+            let (address, zone) = bare.find('%').map_or((bare, ""), |at| bare.split_at(at));
+            let address: Ipv6Addr = address.parse().map_err(|_| refused())?;
+            format!("{address}{zone}")
+        } else {
+            bare.to_ascii_lowercase()
+        };
+        Ok(Self { host: host.into(), port })
     }
 
     /// The key written as `host`, `host:port`, `[v6]` or `[v6]:port`; a bare IPv6 address has no port.
@@ -41,7 +51,8 @@ impl HostKey {
         let host = &text[..text.len() - after_host.len()];
         let port = match after_host.strip_prefix(':') {
             Some(port) => match port.parse() {
-                Ok(port) if port > 0 => port,
+                // `parse` would take a sign.
+                Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => number,
                 _ => {
                     return Err(Error::parameter(
                         "host",
@@ -177,11 +188,16 @@ mod tests {
             ("[::1]", "::1", 5432),
             ("[2001:db8::1]:6", "2001:db8::1", 6),
             ("10.1.2.3:7", "10.1.2.3", 7),
+            ("2001:DB8:0:0::0:5432", "2001:db8::5432", 5432),
+            ("[fe80::1%eth0]:6", "fe80::1%eth0", 6),
         ] {
             let key = HostKey::parse(text, 5432).unwrap();
             assert_eq!((key.host(), key.port()), (host, port), "{text}");
+            assert_eq!(HostKey::parse(&key.to_string(), 1).unwrap(), key, "{text} survives being printed");
         }
-        for bad in ["", "h:", "h:0", "h:70000", "h:x", "[::1]x", "a b"] {
+        for bad in
+            ["", "h:", "h:0", "h:70000", "h:x", "[::1]x", "a b", "a:b:c", "h:1:2", "[]", "[h", ".", "h:+1"]
+        {
             assert!(HostKey::parse(bad, 5432).is_err(), "{bad}");
         }
     }

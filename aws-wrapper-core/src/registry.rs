@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -27,6 +27,10 @@ pub enum Purpose {
     Switch,
     /// A connection of the wrapper's own, such as the topology monitor's. Only plugins that ask for it see these.
     Monitoring,
+}
+
+impl Purpose {
+    const ALL: [Self; 3] = [Self::Initial, Self::Switch, Self::Monitoring];
 }
 
 /// Why a physical connection ended.
@@ -59,7 +63,8 @@ impl EndReason {
 pub struct Slot {
     id: u64,
     host: HostKey,
-    purpose: Purpose,
+    /// Whether it is (still) one of the wrapper's own, and if not, what it was opened for.
+    purpose: AtomicU8,
     opened_at: Instant,
     /// Low byte: status of the last ReadyForQuery, 0 = not known now. Second byte: the last status that was known.
     /// Upper half: counts the times the server said it is ready.
@@ -122,9 +127,14 @@ impl Slot {
         let _ = self.identity.set(identity);
     }
 
-    /// Why it was opened.
+    /// What it is for.
     pub fn purpose(&self) -> Purpose {
-        self.purpose
+        Purpose::ALL[usize::from(self.purpose.load(Ordering::Relaxed))]
+    }
+
+    /// It is used for something else from now on.
+    pub(crate) fn serves(&self, purpose: Purpose) {
+        self.purpose.store(purpose as u8, Ordering::Relaxed);
     }
 
     /// How long ago it was opened.
@@ -228,7 +238,7 @@ impl fmt::Debug for Slot {
         f.debug_struct("Slot")
             .field("id", &self.id)
             .field("host", &self.host)
-            .field("purpose", &self.purpose)
+            .field("purpose", &self.purpose())
             .field("identity", &self.identity.get())
             .field("transaction", &self.transaction())
             .field("ended", &self.has_ended())
@@ -276,7 +286,7 @@ impl Registry {
         let slot = Arc::new(Slot {
             id,
             host,
-            purpose,
+            purpose: AtomicU8::new(purpose as u8),
             opened_at: Instant::now(),
             status: AtomicU32::new(0),
             ready: Notify::new(),

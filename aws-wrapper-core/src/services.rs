@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::availability::AvailabilityStore;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Events};
 use crate::host::{Availability, HostKey};
 use crate::registry::{EndReason, Registry, Slot};
@@ -102,9 +102,9 @@ impl Services {
         }
     }
 
-    /// Ends every task and closes the wrapper's own connections, waiting at most `limit`.
+    /// Ends every task and closes every connection, the application's included, waiting at most `limit`.
     ///
-    /// Connections the application holds stay open, but nothing watches over them any more.
+    /// Calls and connects that are running or come later fail at once, without a failover.
     ///
     /// # Errors
     /// [`Timeout(Shutdown)`](crate::error::Phase::Shutdown) when something did not end in time.
@@ -127,6 +127,20 @@ impl Shared {
     /// The name resolver.
     pub fn resolver(&self) -> &Arc<dyn Resolver> {
         &self.resolver
+    }
+
+    /// Whether everything was ended by [`Services::shutdown`] or the last handle.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.tasks.stop().is_cancelled()
+    }
+
+    /// Runs `work` unless everything is ended before it is through.
+    ///
+    /// # Errors
+    /// Those of the work; `HostUnavailable` after a shutdown.
+    pub(crate) async fn until_shut_down<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let shut_down = || Error::new(ErrorKind::HostUnavailable, "the services were shut down");
+        self.tasks.stop().run_until_cancelled(work).await.unwrap_or_else(|| Err(shut_down()))
     }
 
     /// Runs the task that drives a physical connection; it is dropped when the services end.

@@ -36,3 +36,20 @@ impl Table {
         self.rows.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_found_by_position_and_by_name_and_null_is_none() {
+        let row =
+            |cells: &[Option<&str>]| cells.iter().map(|cell| cell.map(str::to_owned)).collect::<Vec<_>>();
+        let columns = vec!["server_id".to_owned(), "CPU".to_owned()];
+        let table = Table::new(columns, vec![row(&[Some("i-1"), None]), row(&[Some("i-2")])]);
+        assert_eq!((table.first_cell(), table.cell(1, 0)), (Some("i-1"), Some("i-2")));
+        assert_eq!(table.named(1, "SERVER_ID"), Some("i-2"));
+        assert_eq!((table.named(0, "cpu"), table.named(1, "cpu"), table.named(0, "lag")), (None, None, None));
+        assert_eq!((table.cell(2, 0), Table::default().first_cell()), (None, None));
+    }
+}

@@ -32,8 +32,8 @@ pub struct Detected {
 
 /// What exists on the server, as one row; raises nothing on any PostgreSQL.
 ///
-/// Columns: the setting `rds.extensions`, then whether there are Aurora's status function, the two functions of global
-/// databases, and the function of Multi-AZ clusters.
+/// Columns: the setting `rds.extensions`, then whether there are Aurora's status function and the function of Multi-AZ
+/// clusters.
 const FACTS: &str = "SELECT \
     (SELECT s.setting FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) 'rds.extensions' LIMIT 1), \
     pg_catalog.bool_or(p.proname OPERATOR(pg_catalog.=) 'aurora_replica_status'), \
@@ -60,11 +60,11 @@ impl Detection {
     pub fn answer(&mut self, table: &Table) {
         self.step = match &self.step {
             Step::Facts => self.by_facts(table),
+            // No row is no proof against Aurora: in the middle of a failover there may be none, and what is learned now
+            // stays learned.
             Step::AuroraAnswers => match aurora::POSTGRES.parse_probe(table) {
-                Some(answer) if !answer.rows.is_empty() => {
-                    Step::Done(Detected { dialect: &aurora::POSTGRES, answer: Some(answer) })
-                }
-                _ => Step::Done(self.without_topology(Extensions::default())),
+                Some(answer) => Step::Done(Detected { dialect: &aurora::POSTGRES, answer: Some(answer) }),
+                None => Step::Done(self.without_topology(Extensions::default())),
             },
             Step::Done(_) => return,
         };
@@ -110,7 +110,7 @@ impl Detection {
 }
 
 /// What `rds.extensions` says.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Extensions {
     aurora: bool,
     rds: bool,
@@ -179,6 +179,46 @@ mod tests {
     #[test]
     fn the_function_without_the_extension_is_not_aurora() {
         assert_eq!(detect(&postgres::COMMUNITY, &[None, Some("t"), None], None).dialect.code(), "pg");
+    }
+
+    #[test]
+    fn aurora_without_a_topology_just_now_is_still_aurora() {
+        let facts = [Some("aurora_stat_utils"), Some("t"), Some("f")];
+        let empty = table(&[Some("i-1"), Some("t"), None, None, None, None, None]);
+        let detected = detect(&aurora::POSTGRES, &facts, Some(empty));
+        assert_eq!(detected.dialect.code(), "aurora-pg");
+        assert!(detected.answer.unwrap().rows.is_empty());
+        let nameless = detect(&aurora::POSTGRES, &facts, Some(Table::default()));
+        assert_eq!(nameless.dialect.code(), "pg", "an instance without a name cannot be found in a topology");
+    }
+
+    #[test]
+    fn a_server_that_answers_nothing_is_what_its_name_says_unless_that_is_a_cluster() {
+        for (expected, code) in
+            [(&postgres::RDS as &'static dyn DatabaseDialect, "rds-pg"), (&aurora::POSTGRES, "pg")]
+        {
+            let mut detection = Detection::start(expected);
+            detection.answer(&Table::default());
+            assert_eq!(detection.finish().dialect.code(), code);
+        }
+    }
+
+    #[test]
+    fn no_question_depends_on_the_search_path() {
+        for sql in
+            [FACTS, aurora::POSTGRES.probe_sql(), aurora::POSTGRES.whoami_sql(), postgres::RDS.role_sql()]
+        {
+            for (at, _) in sql.match_indices('(') {
+                let called =
+                    sql[..at].rsplit(|c: char| !c.is_alphanumeric() && !"_.".contains(c)).next().unwrap();
+                let is_qualified =
+                    called.starts_with("pg_catalog.") || ["", "OPERATOR", "ANY"].contains(&called);
+                assert!(is_qualified, "`{called}` in {sql}");
+            }
+            for operator in [" = ", " - ", " > ", " LIKE ", "::text"] {
+                assert!(!sql.contains(operator), "`{operator}` in {sql}");
+            }
+        }
     }
 
     #[test]

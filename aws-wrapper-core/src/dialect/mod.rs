@@ -11,7 +11,7 @@ use std::fmt::Debug;
 
 use crate::driver::Family;
 use crate::endpoint::{Endpoint, EndpointKind};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::Role;
 use crate::table::Table;
 
@@ -159,6 +159,24 @@ pub(crate) fn initial(
     }
 }
 
+/// The error of a topology question, made clear when the user lacks a right: it then names the grant. Any other error is
+/// returned as it is. SQLSTATE, host and source are kept.
+pub fn explain_refusal(error: Error, topology: &dyn TopologyDialect) -> Error {
+    let Some(code) = error.sqlstate().filter(|code| *code == INSUFFICIENT_PRIVILEGE).map(str::to_owned)
+    else {
+        return error;
+    };
+    let text = format!("the user may not read the cluster's topology; it needs {}", topology.grant());
+    let host = error.host().cloned();
+    let explained = Error::new(ErrorKind::Config, text).with_sqlstate(&code).with_source(error);
+    match host {
+        Some(host) => explained.with_host(&host),
+        None => explained,
+    }
+}
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
 /// Reads `t`/`f` and its spellings.
 fn parse_bool(text: &str) -> Option<bool> {
     match text {
@@ -171,4 +189,63 @@ fn parse_bool(text: &str) -> Option<bool> {
 /// A flag that is true on a reader.
 fn reader_flag(text: &str) -> Option<Role> {
     parse_bool(text).map(|is_reader| if is_reader { Role::Reader } else { Role::Writer })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::DriverClass;
+
+    #[test]
+    fn a_dialect_is_found_by_its_code_and_unknown_codes_name_the_known_ones() {
+        for dialect in ALL {
+            assert_eq!(by_code(dialect.code()).unwrap().code(), dialect.code());
+            assert_eq!(dialect.default_port(), 5432);
+        }
+        for code in NOT_YET.iter().chain(&["oracle", ""]) {
+            let error = by_code(code).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("aurora-pg"), "{error}");
+        }
+        assert!(by_code("mariadb").unwrap_err().to_string().contains("not available yet"));
+    }
+
+    #[test]
+    fn the_first_guess_follows_the_name_unless_one_is_asked_for() {
+        for (host, code) in [
+            ("db.cluster-abc.us-east-2.rds.amazonaws.com", "aurora-pg"),
+            ("db.cluster-ro-abc.us-east-2.rds.amazonaws.com", "aurora-pg"),
+            ("db.cluster-custom-abc.us-east-2.rds.amazonaws.com", "aurora-pg"),
+            ("db.shardgrp-abc.us-east-2.rds.amazonaws.com", "aurora-pg"),
+            ("db.abc.us-east-2.rds.amazonaws.com", "rds-pg"),
+            ("db.proxy-abc.us-east-2.rds.amazonaws.com", "rds-pg"),
+            ("db.example.com", "pg"),
+            ("10.0.0.1", "pg"),
+        ] {
+            let endpoint = Endpoint::parse(host);
+            assert_eq!(initial(Family::Postgres, &endpoint, None).unwrap().code(), code, "{host}");
+            assert_eq!(initial(Family::Postgres, &endpoint, Some("pg")).unwrap().code(), "pg");
+        }
+    }
+
+    #[test]
+    fn roles_are_read_and_nonsense_is_no_role() {
+        let role = |text: &str| {
+            postgres::COMMUNITY.parse_role(&Table::new(vec![], vec![vec![Some(text.to_owned())]]))
+        };
+        assert_eq!((role("t"), role("f"), role("maybe")), (Some(Role::Reader), Some(Role::Writer), None));
+        assert_eq!(postgres::COMMUNITY.parse_role(&Table::default()), None);
+    }
+
+    #[test]
+    fn a_missing_right_is_named_and_other_errors_pass() {
+        let refused =
+            || Error::driver(DriverClass::Other, "permission denied for function aurora_replica_status");
+        let explained = explain_refusal(refused().with_sqlstate("42501"), &aurora::POSTGRES);
+        assert_eq!((explained.kind(), explained.sqlstate()), (ErrorKind::Config, Some("42501")));
+        assert!(explained.to_string().contains("EXECUTE on function pg_catalog.aurora_replica_status()"));
+        assert_eq!(explained.driver_class(), Some(DriverClass::Other));
+        let other = explain_refusal(refused().with_sqlstate("57P01"), &aurora::POSTGRES);
+        assert_eq!(other.kind(), ErrorKind::Driver(DriverClass::Other));
+    }
 }

@@ -11,7 +11,7 @@ use crate::config::settings::Settings;
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
 use crate::host::{Availability, HostKey};
-use crate::plugin::ConnectionPlugin;
+use crate::plugin::{ConnectionPlugin, Connects};
 use crate::registry::{Purpose, Slot};
 use crate::services::Shared;
 use crate::topology::cluster::Prober;
@@ -187,6 +187,14 @@ impl<D: DriverDialect> ConnectHandle<D> {
         shared: &Arc<Shared>,
     ) -> Self {
         Self { chain, place, settings: Arc::clone(settings), shared: Arc::clone(shared) }
+    }
+
+    /// Whether the plugins behind this one do to the application's connections just what they do to the monitor's.
+    pub(crate) fn opens_as_the_monitor(&self) -> bool {
+        self.chain.get().and_then(Weak::upgrade).is_some_and(|chain| {
+            let behind = chain.plugins.iter().skip(self.place).flatten();
+            behind.into_iter().all(|plugin| plugin.subscriptions().connects == Connects::All)
+        })
     }
 
     /// Opens a connection to `host` through the plugins behind this one.

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::connect::{ConnectChain, ConnectHandle};
 use crate::plugin::ConnectionPlugin;
 use crate::services::Shared;
+use crate::topology::cluster::ConnectorId;
 use crate::topology::view::Topology;
 
 /// Where a plugin stands in the chain.
@@ -125,6 +126,7 @@ pub struct PluginContext<D: DriverDialect> {
     pub(crate) chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
     pub(crate) index: usize,
     pub(crate) developer: developer::Script,
+    pub(crate) connector: ConnectorId,
 }
 
 impl<D: DriverDialect> PluginContext<D> {

@@ -13,12 +13,12 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::config::settings::TopologySettings;
@@ -38,7 +38,7 @@ pub enum Reach {
     Up,
     /// It refuses new connections at once; the old ones are reset.
     Refuses,
-    /// It answers nothing, neither on old connections nor on new ones.
+    /// It answers nothing, neither on old connections nor on new ones; what waits goes on when that ends.
     Silent,
 }
 
@@ -46,6 +46,8 @@ pub enum Reach {
 #[derive(Debug, Clone)]
 pub struct FakeCluster {
     state: Arc<Mutex<State>>,
+    /// Tells those who wait for a silent host.
+    reach: Arc<watch::Sender<()>>,
     domain: &'static str,
 }
 
@@ -62,8 +64,8 @@ struct State {
 struct FakeHost {
     role: Role,
     reach: Reach,
-    /// The writer this host believes in, if it is behind the times; `Some(None)`: it shows no topology.
-    outdated_view: Option<Option<String>>,
+    /// What this host believes, if it is not the truth.
+    own_view: Option<View>,
     connect_delay: Duration,
     answer_delay: Duration,
     /// Raised when all connections are reset.
@@ -72,6 +74,13 @@ struct FakeHost {
     probes: Vec<Instant>,
     open: usize,
     most_open: usize,
+}
+
+/// A topology as some host sees it.
+#[derive(Debug)]
+struct View {
+    hosts: Vec<String>,
+    writer: Option<String>,
 }
 
 const PORT: u16 = 5432;
@@ -97,7 +106,8 @@ impl FakeCluster {
         };
         let hosts = names.iter().map(host).collect();
         let (aliases, refused_users) = (BTreeMap::new(), BTreeSet::new());
-        Self { state: Arc::new(Mutex::new(State { hosts, writer, aliases, refused_users })), domain }
+        let state = State { hosts, writer, aliases, refused_users };
+        Self { state: Arc::new(Mutex::new(state)), reach: Arc::default(), domain }
     }
 
     /// The key of an instance or an alias.
@@ -152,6 +162,7 @@ impl FakeCluster {
                 host.epoch += 1;
             }
         });
+        self.reach.send_replace(());
     }
 
     /// Makes `name` the writer; all others become readers, and up-to-date views say so at once.
@@ -168,14 +179,26 @@ impl FakeCluster {
         self.with(name, |host| host.role = role);
     }
 
-    /// `name` goes on telling that `writer` is the writer; `None`: it shows no topology.
-    pub fn set_outdated_view(&self, name: &str, writer: Option<&str>) {
-        self.with(name, |host| host.outdated_view = Some(writer.map(str::to_owned)));
+    /// A new reader; up-to-date views show it at once.
+    pub fn add(&self, name: &str) {
+        self.state.lock().hosts.insert(name.to_owned(), FakeHost::new(Role::Reader));
+    }
+
+    /// `name` goes on telling of the hosts there are now, and that `writer` is the writer.
+    pub fn set_outdated_view(&self, name: &str, writer: &str) {
+        let hosts = self.state.lock().hosts.keys().cloned().collect();
+        self.with(name, |host| host.own_view = Some(View { hosts, writer: Some(writer.to_owned()) }));
+    }
+
+    /// `name` tells of these hosts, whatever the truth; the first is the writer. None at all: it shows no topology.
+    pub fn set_view(&self, name: &str, hosts: &[&str]) {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        self.with(name, |host| host.own_view = Some(View { writer: hosts.first().cloned(), hosts }));
     }
 
     /// `name` tells the truth again.
     pub fn update_view(&self, name: &str) {
-        self.with(name, |host| host.outdated_view = None);
+        self.with(name, |host| host.own_view = None);
     }
 
     /// How long connecting to `name` takes, and how long an answer of it; half of that is the way there.
@@ -223,6 +246,17 @@ impl FakeCluster {
         act(state.hosts.get_mut(name).expect("an instance of the cluster"))
     }
 
+    /// Waits as long as `name` is silent.
+    async fn heard_of(&self, name: &str) -> Reach {
+        let mut changes = self.reach.subscribe();
+        loop {
+            let reach = self.with(name, |host| host.reach);
+            if reach != Reach::Silent || changes.changed().await.is_err() {
+                return reach;
+            }
+        }
+    }
+
     /// The instance behind a host name.
     fn instance(&self, host: &HostKey) -> Option<String> {
         let label = host.host().strip_suffix(self.domain)?.strip_suffix('.')?;
@@ -237,17 +271,16 @@ impl FakeCluster {
         let host = &state.hosts[name];
         let flag = |yes: bool| Some(if yes { "t" } else { "f" }.to_owned());
         let itself = [Some(name.to_owned()), flag(host.role != Role::Writer)];
-        let rows = match &host.outdated_view {
-            Some(None) => vec![[itself.as_slice(), &[const { None }; 5]].concat()],
-            view => {
-                let writer = view.as_ref().and_then(Option::as_ref).unwrap_or(&state.writer);
-                let row = |other: &String| {
-                    let rest = [Some(other.clone()), flag(other == writer), None, None, None];
-                    [itself.as_slice(), &rest].concat()
-                };
-                state.hosts.keys().map(row).collect()
-            }
+        let truth = View { hosts: state.hosts.keys().cloned().collect(), writer: Some(state.writer.clone()) };
+        let view = host.own_view.as_ref().unwrap_or(&truth);
+        let row = |other: &String| {
+            let rest = [Some(other.clone()), flag(Some(other) == view.writer.as_ref()), None, None, None];
+            [itself.as_slice(), &rest].concat()
         };
+        let mut rows: Vec<_> = view.hosts.iter().map(row).collect();
+        if rows.is_empty() {
+            rows.push([itself.as_slice(), &[const { None }; 5]].concat());
+        }
         Table::new(vec![String::new(); 7], rows)
     }
 }
@@ -257,7 +290,7 @@ impl FakeHost {
         Self {
             role,
             reach: Reach::Up,
-            outdated_view: None,
+            own_view: None,
             connect_delay: Duration::ZERO,
             answer_delay: Duration::ZERO,
             epoch: 0,
@@ -286,10 +319,8 @@ impl Prober for FakeProber {
             host.connect_delay
         });
         wait(delay).await;
-        match cluster.with(&name, |host| host.reach) {
-            Reach::Up => {}
-            Reach::Refuses => return Err(Error::driver(DriverClass::Network, "connection refused")),
-            Reach::Silent => pending().await,
+        if cluster.heard_of(&name).await == Reach::Refuses {
+            return Err(Error::driver(DriverClass::Network, "connection refused"));
         }
         if cluster.state.lock().refused_users.contains(&self.user) {
             let message = format!("password authentication failed for user \"{}\"", self.user);
@@ -312,13 +343,11 @@ struct FakeProbe {
 }
 
 impl FakeProbe {
-    /// Fails if the connection was reset, waits for ever if the host is silent.
+    /// Waits while the host is silent, fails if the connection was reset.
     async fn pass(&self) -> Result<()> {
+        self.cluster.heard_of(&self.name).await;
         if self.has_ended() {
             return Err(Error::driver(DriverClass::Network, "connection reset by peer"));
-        }
-        if self.cluster.with(&self.name, |host| host.reach) == Reach::Silent {
-            pending::<()>().await;
         }
         Ok(())
     }

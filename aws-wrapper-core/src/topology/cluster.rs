@@ -4,6 +4,7 @@
 //! ([`Cluster::force_refresh`]) and waits for a snapshot that was read, or a writer that was proved, after the question.
 //! All who ask at the same time share one answer.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) use super::clusters::Clusters;
 use super::contexts::Contexts;
 use super::monitor;
+use super::worker::Held;
 use super::{Snapshot, SnapshotSource};
 use crate::config::settings::TopologySettings;
 use crate::dialect::DatabaseDialect;
@@ -45,7 +47,29 @@ pub trait Probe: Debug + Send {
 
     /// Whether the connection is known to be gone.
     fn has_ended(&self) -> bool;
+
+    /// Which connector's settings it was opened with, if it may be given to a session of that connector.
+    fn opened_for(&self) -> Option<&ConnectorId> {
+        None
+    }
+
+    /// The driver's connection in it, for a session of the connector that opened it.
+    fn into_connection(self: Box<Self>) -> Option<Box<dyn Any + Send>> {
+        None
+    }
 }
+
+/// Tells connectors apart. Clones are equal, two values never are.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectorId(Arc<()>);
+
+impl PartialEq for ConnectorId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for ConnectorId {}
 
 /// What has to be known to watch a cluster.
 #[derive(Debug)]
@@ -135,6 +159,8 @@ pub struct Cluster {
     last_error: Mutex<Option<Arc<Error>>>,
     asked: Mutex<Asked>,
     reports: Mutex<HashMap<HostKey, DownReports>>,
+    /// The connection on which the writer was just proved, for the first session that can use it.
+    proven: Mutex<Option<Held>>,
     life: Mutex<Life>,
     me: Weak<Cluster>,
     shared: Weak<Shared>,
@@ -198,6 +224,7 @@ impl Cluster {
             last_error: Mutex::default(),
             asked: Mutex::default(),
             reports: Mutex::default(),
+            proven: Mutex::default(),
             life: Mutex::new(Life { mode: Mode::Stopped, sessions: 0, last_use: Instant::now() }),
             me: me.clone(),
             shared: Arc::downgrade(shared),
@@ -286,6 +313,33 @@ impl Cluster {
         let report = reports.entry(host.clone()).or_insert(DownReports { count: 0, newest: now });
         report.count += 1;
         report.newest = now;
+    }
+
+    /// The connection on which `writer` was just proved, if it was opened with the settings of this connector and
+    /// nobody has taken it: saves one session the time of a connect.
+    pub(crate) fn take_proven(
+        &self,
+        writer: &HostKey,
+        connector: &ConnectorId,
+    ) -> Option<Box<dyn Any + Send>> {
+        let held = {
+            let mut proven = self.proven.lock();
+            let fits = |held: &Held| {
+                held.host == *writer && held.probe.opened_for() == Some(connector) && !held.probe.has_ended()
+            };
+            proven.take_if(|held| fits(held))?
+        };
+        held.probe.into_connection()
+    }
+
+    /// Offers the connection on which the writer was proved to those who wait for the proof.
+    pub(super) fn hand_over(&self, held: Held) {
+        *self.proven.lock() = Some(held);
+    }
+
+    /// Nobody could use it.
+    pub(super) fn take_back(&self) -> Option<Held> {
+        self.proven.lock().take()
     }
 
     /// How many sessions have lately lost their connection to `host`.

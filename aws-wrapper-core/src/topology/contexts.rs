@@ -56,7 +56,8 @@ impl Contexts {
                 }
             }
         }
-        let nobody = || Error::new(ErrorKind::HostUnavailable, "every connector of this cluster is gone");
+        let nobody =
+            || Error::config("every connector of this cluster is gone, nobody is left to connect as");
         Err(refusal.unwrap_or_else(nobody).with_host(host))
     }
 

@@ -5,6 +5,8 @@
 //! ([`Round`]) until one does. Two things make a proof: the host's own topology names it the writer, and its role is
 //! writer; both come from one answer.
 
+mod regular;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,13 +17,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::cluster::{Cluster, Mode, Verify, answers, shut_down};
 use super::pace::{BackOff, jittered};
-use super::reading::{Reading, is_same_content, read_within};
+use super::reading::{Reading, is_same_content};
 use super::round::{PATIENCE, Round};
-use super::upgrade::{Upgrade, upgrade};
+use super::upgrade::Upgrade;
 use super::worker::{End, Held, Report, Worker, is_unreachable};
 use super::{Snapshot, Verification};
-use crate::config::settings::MonitoringPriority;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{DriverClass, Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::host::{Availability, HostKey, Role};
 use crate::services::Shared;
@@ -43,10 +44,12 @@ struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        drop(self.cluster.take_back());
         if !self.ended_well {
             let error = if std::thread::panicking() {
                 Error::new(ErrorKind::HostUnavailable, "the topology monitor failed and is started again")
             } else {
+                self.cluster.set_mode(Mode::Stopped);
                 shut_down()
             };
             let error = self.cluster.note(error);
@@ -73,6 +76,8 @@ struct Monitor {
     lost: Option<HostKey>,
     quick_until: Instant,
     read_at: Instant,
+    /// The main connection is not asked anything before, however many want to know.
+    quiet_until: Instant,
     upgrading_since: Option<Instant>,
     upgrade_at: Instant,
     upgrade_pauses: BackOff,
@@ -80,6 +85,8 @@ struct Monitor {
     doubt_pauses: BackOff,
     /// Whether the last reading named no writer.
     was_empty: bool,
+    /// When a connection that was offered to sessions is taken back.
+    take_back_at: Option<Instant>,
 }
 
 /// The connection of regular mode.
@@ -104,6 +111,8 @@ const SHORT_PATIENCE: Duration = Duration::from_millis(200);
 /// Limit for connecting to a writer that several sessions have lost their connections to.
 const SHORT_CONNECT: Duration = Duration::from_secs(1);
 const SEVERAL: u32 = 2;
+/// How long a proven connection waits for a session; they are awake within a millisecond.
+const OFFERED_FOR: Duration = Duration::from_millis(50);
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Reports waiting for the monitor; a worker that meets a full channel waits.
 const REPORTS: usize = 64;
@@ -126,12 +135,14 @@ impl Monitor {
             lost: None,
             quick_until: now,
             read_at: now,
+            quiet_until: now,
             upgrading_since: None,
             upgrade_at: now,
             upgrade_pauses: BackOff::new(BACK_OFF.0, BACK_OFF.1),
             doubt_at: now,
             doubt_pauses: BackOff::new(BACK_OFF.0, BACK_OFF.1),
             was_empty: false,
+            take_back_at: None,
         }
     }
 
@@ -141,8 +152,10 @@ impl Monitor {
             self.decide(Instant::now());
             let wake_at = self.next_decision();
             tokio::select! {
-                Some(report) = self.hear.recv() => self.heard(report),
+                biased;
+                // A proof first: somebody waits for it.
                 Some(done) = self.tasks.join_next() => self.finished(done),
+                Some(report) = self.hear.recv() => self.heard(report),
                 () = cluster.wake.notified() => {}
                 () = sleep_until(wake_at) => {}
             }
@@ -159,6 +172,12 @@ impl Monitor {
             }
         }
         let wanted = self.verification_wanted();
+        if self.take_back_at.is_some_and(|at| wanted || at <= now) {
+            self.take_back_at = None;
+            if let Some(held) = self.cluster.take_back() {
+                self.offer(held);
+            }
+        }
         if let Some(round) = self.round.as_mut().filter(|round| round.is_settled()) {
             let alone = matches!(self.main, Main::None) && !round.is_collecting();
             if wanted || alone {
@@ -173,13 +192,21 @@ impl Monitor {
             Some(_) => self.read_if_due(now),
             None if wanted => match &self.main {
                 Main::Busy { verifies: true, .. } => {}
-                Main::Idle(held) if self.is_fresh_proof(&held.host, now) => self.start_read(true),
+                Main::Idle(held) if self.is_fresh_proof(&held.host, now) => {
+                    if self.quiet_until <= now {
+                        self.start_read(true);
+                    }
+                }
                 _ => {
                     self.cluster.counters.rounds.fetch_add(1, Ordering::Relaxed);
                     self.begin_round(None, now);
                 }
             },
-            None if matches!(self.main, Main::None) => self.begin_round(None, now),
+            None if matches!(self.main, Main::None) => {
+                if self.take_back_at.is_none() {
+                    self.begin_round(None, now);
+                }
+            }
             None => {
                 self.read_if_due(now);
                 self.upgrade_if_due(now);
@@ -191,12 +218,16 @@ impl Monitor {
 
     fn next_decision(&self) -> Instant {
         let round = self.round.as_ref().and_then(Round::next_decision);
-        let reads = matches!(self.main, Main::Idle(_)) && self.round.as_ref().is_none_or(Round::is_settled);
-        let upgrades = self.round.is_none() && self.upgrading_since.is_none() && self.main_index() > 0;
+        let is_idle = matches!(self.main, Main::Idle(_));
+        let reads = is_idle && self.round.as_ref().is_none_or(Round::is_settled);
+        let upgrades =
+            is_idle && self.round.is_none() && self.upgrading_since.is_none() && self.main_index() > 0;
+        let reading = if self.quiet_until > Instant::now() { self.quiet_until } else { self.read_at };
         let times = [
             round,
-            reads.then_some(self.read_at),
+            reads.then_some(reading),
             upgrades.then_some(self.upgrade_at),
+            self.take_back_at,
             Some(self.cluster.idle_at()),
         ];
         times.into_iter().flatten().min().expect("the last one is always there")
@@ -296,7 +327,7 @@ impl Monitor {
             None => return,
             Some((host, None)) => self.shared.set_availability(&host, Availability::Available),
             Some((host, Some(error))) => {
-                if is_unreachable(&error) {
+                if is_unreachable(&error) && error.driver_class() != Some(DriverClass::SessionTerminated) {
                     self.shared.set_availability(&host, Availability::NotAvailable);
                 }
                 let hopeless = round.everybody_refuses(&error);
@@ -360,157 +391,29 @@ impl Monitor {
         let before = self.cluster.current();
         let changed = before.last_verification.as_ref().is_some_and(|proof| proof.writer != writer);
         let panicked = self.round.take().is_some_and(|round| round.is_open());
+        // Whoever waits may have the connection: it is there the moment the proof is.
+        let mut held = Some(held);
+        if self.verification_wanted() {
+            self.take_back_at = Some(now + OFFERED_FOR);
+            if let Some(held) = held.take_if(|held| held.probe.opened_for().is_some()) {
+                self.cluster.hand_over(held);
+            }
+        }
         self.publish(reading, false, Some(Verification::new(writer, reading.started_at)));
         self.cluster.forget_reports();
         self.proved_at = Some(now);
+        self.quiet_until = reading.started_at + self.cluster.seed.settings.panic_refresh_rate;
         self.lost = None;
         self.was_empty = false;
-        self.offer(held);
+        self.upgrade_pauses.reset();
+        if let Some(held) = held {
+            self.take_back_at = None;
+            self.offer(held);
+        }
         if changed || panicked {
             self.go_quick(now);
         } else {
             self.read_later(now);
-        }
-    }
-
-    /// Keeps the connection as the main one if it is as good as the one there is, by the order of preference.
-    fn offer(&mut self, held: Held) {
-        let index = self.index_of(self.role_of(&held.host));
-        let is_better = match &self.main {
-            Main::None => true,
-            Main::Idle(main) => index <= self.index_of(self.role_of(&main.host)),
-            // What is in flight is not thrown away for a tie.
-            Main::Busy { .. } => index < self.main_index(),
-        };
-        // While all hosts are asked, connections belong to their workers.
-        if is_better && self.round.as_ref().is_none_or(Round::is_settled) {
-            if let Main::Busy { abort, .. } = &self.main {
-                abort.abort();
-            }
-            self.main_role = self.role_of(&held.host);
-            self.main = Main::Idle(held);
-        }
-    }
-
-    fn read_if_due(&mut self, now: Instant) {
-        let current = self.cluster.current();
-        let asked =
-            self.cluster.asked().refresh.is_some_and(|asked_at| !answers(&current, Verify::No, asked_at));
-        if matches!(self.main, Main::Idle(_)) && (asked || self.read_at <= now) {
-            self.start_read(false);
-        }
-    }
-
-    fn start_read(&mut self, verifies: bool) {
-        let id = self.new_id();
-        let Main::Idle(mut held) = std::mem::replace(&mut self.main, Main::None) else { return };
-        let (host, cluster) = (held.host.clone(), Arc::clone(&self.cluster));
-        let limit = cluster.seed.settings.socket_timeout;
-        // Somebody waits, and a connection this young answers quickly if it answers at all.
-        let limit = if verifies { limit.min(SHORT_PATIENCE) } else { limit };
-        let abort = self.tasks.spawn(async move {
-            let outcome = read_within(limit, &cluster, held.probe.as_mut()).await;
-            Done::Read { id, held, verifies, outcome }
-        });
-        self.main = Main::Busy { id, host, verifies, abort };
-    }
-
-    fn has_read(&mut self, id: u64, mut held: Held, verifies: bool, outcome: Result<Reading>) {
-        if !matches!(&self.main, Main::Busy { id: busy, .. } if *busy == id) {
-            return;
-        }
-        let now = Instant::now();
-        self.main = Main::None;
-        match outcome {
-            Ok(reading) => {
-                if let Some(own) = &reading.own {
-                    held.host = own.clone();
-                }
-                self.main_role = reading.role;
-                self.has_reading(&reading, held, verifies, now);
-            }
-            Err(error) => {
-                // With the connection goes the belief in its host; the next decision is to look for the writer.
-                let foreign = error.kind() == ErrorKind::Config;
-                let error = self.cluster.note(error);
-                if foreign {
-                    self.cluster.fail_waiters(error);
-                }
-                self.lost = Some(held.host);
-            }
-        }
-    }
-
-    fn has_reading(&mut self, reading: &Reading, held: Held, verifies: bool, now: Instant) {
-        let current = self.cluster.current();
-        let known = current.writer_host().map(|host| &host.key);
-        let Some(named) = reading.writer() else {
-            // Servers answer so in the middle of a failover. Asked once more before the connection is given up.
-            if std::mem::replace(&mut self.was_empty, true) {
-                self.was_empty = false;
-                self.lost = Some(held.host);
-            } else {
-                self.main = Main::Idle(held);
-                self.read_at = now + self.cluster.seed.settings.high_refresh_rate;
-            }
-            return;
-        };
-        self.was_empty = false;
-        let changed = known != Some(named);
-        if reading.proves_writer() && (verifies || changed) {
-            return self.proved(reading, held);
-        }
-        let is_settled = self.round.is_some() && !self.verification_wanted();
-        self.main = Main::Idle(held);
-        self.read_later(now);
-        if !changed || known.is_none() {
-            self.doubt_pauses.reset();
-            self.publish(reading, is_settled, None);
-        } else if self.doubt_at <= now && self.round.is_none() {
-            // Another writer, but no proof: old news from a host that lags behind, or a switchover. Ask those two.
-            self.doubt_at = now + self.doubt_pauses.pause();
-            let suspect = named.clone();
-            self.begin_round(Some(suspect), now);
-        } else {
-            self.publish(reading, false, None);
-        }
-    }
-
-    fn upgrade_if_due(&mut self, now: Instant) {
-        let index = self.main_index();
-        if index == 0 || self.upgrading_since.is_some() || self.upgrade_at > now {
-            return;
-        }
-        let Main::Idle(held) = &self.main else { return };
-        let candidates = self.candidates(index, &held.host);
-        self.upgrade_at = now + self.upgrade_pauses.pause();
-        if !candidates.is_empty() {
-            self.upgrading_since = Some(now);
-            let cluster = Arc::clone(&self.cluster);
-            self.tasks.spawn(async move { Done::Upgraded(upgrade(&cluster, candidates).await) });
-        }
-    }
-
-    fn upgraded(&mut self, upgrade: Option<Upgrade>) {
-        let began = self.upgrading_since.take();
-        let Some(Upgrade { held, reading }) = upgrade else { return };
-        // A proof somebody asked for meanwhile must not be disturbed.
-        let asked = self.cluster.asked().verify;
-        let overtaken =
-            self.round.is_some() || asked.is_some_and(|asked_at| began.is_none_or(|at| asked_at >= at));
-        if overtaken || self.index_of(reading.role) >= self.main_index() {
-            return;
-        }
-        if let Main::Busy { abort, .. } = &self.main {
-            abort.abort();
-        }
-        self.main = Main::None;
-        self.upgrade_pauses.reset();
-        self.main_role = reading.role;
-        if reading.proves_writer() {
-            self.proved(&reading, held);
-        } else {
-            self.has_reading(&reading, held, false, Instant::now());
         }
     }
 }
@@ -556,48 +459,9 @@ impl Monitor {
         self.read_at = now + jittered(rate);
     }
 
-    fn role_of(&self, host: &HostKey) -> Role {
-        let current = self.cluster.current();
-        match current.writer_host() {
-            Some(writer) if writer.key == *host => Role::Writer,
-            Some(_) => Role::Reader,
-            None => Role::Unknown,
-        }
-    }
-
-    /// How far the main connection is from what is preferred; 0 is best.
-    fn main_index(&self) -> usize {
-        self.index_of(self.main_role)
-    }
-
-    fn index_of(&self, role: Role) -> usize {
-        let priority = &self.cluster.seed.settings.monitoring_priority;
-        priority.iter().position(|token| satisfies(*token, role)).unwrap_or(priority.len())
-    }
-
-    /// Hosts that would be better than `index`, best first, equals in random order.
-    fn candidates(&self, index: usize, main: &HostKey) -> Vec<(HostKey, Role)> {
-        let current = self.cluster.current();
-        let mut candidates: Vec<_> = (current.hosts.iter())
-            .filter(|host| host.key != *main)
-            .map(|host| (self.index_of(host.role), fastrand::u64(..), host))
-            .filter(|(better, ..)| *better < index)
-            .collect();
-        candidates.sort_unstable_by_key(|(index, chance, _)| (*index, *chance));
-        candidates.into_iter().map(|(_, _, host)| (host.key.clone(), host.role)).collect()
-    }
-
     fn new_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
-    }
-}
-
-fn satisfies(token: MonitoringPriority, role: Role) -> bool {
-    match token {
-        MonitoringPriority::StrictWriter => role == Role::Writer,
-        MonitoringPriority::StrictReader => role == Role::Reader,
-        MonitoringPriority::WriterOrReader => true,
     }
 }
 

@@ -68,7 +68,7 @@ fn load(row: &TopologyRow) -> u64 {
     if row.lag_ms >= GONE_LAG_MS {
         return u64::MAX;
     }
-    row.lag_ms.max(0.0).round() as u64 * 100 + row.cpu_percent.max(0.0).round() as u64
+    (row.lag_ms.max(0.0).round() as u64 * 100).saturating_add(row.cpu_percent.max(0.0).round() as u64)
 }
 
 #[cfg(test)]
@@ -133,6 +133,41 @@ mod tests {
     #[test]
     fn a_row_that_names_no_host_is_left_out() {
         assert_eq!(names(&[row("w", true, None), row("", false, None), row("a b", false, None)]), ["w"]);
+    }
+
+    #[test]
+    fn load_counts_lag_before_processor_use_and_survives_nonsense() {
+        for (lag_ms, cpu_percent, load) in [
+            (20.0, 10.0, 2010),
+            (0.0, 99.6, 100),
+            (-5.0, -1.0, 0),
+            (f32::NAN, 3.0, 3),
+            (0.0, f32::MAX, u64::MAX),
+        ] {
+            let host =
+                hosts(&[TopologyRow { lag_ms, cpu_percent, ..row("w", true, None) }], &pattern(), 5432)
+                    .unwrap();
+            assert_eq!(host[0].load, Some(load), "lag {lag_ms}, cpu {cpu_percent}");
+        }
+    }
+
+    #[test]
+    fn a_name_from_the_server_cannot_lead_to_another_domain() {
+        assert_eq!(
+            names(&[row("w", true, None), row("evil.example.com", false, None), row("a/b", false, None)]),
+            ["w"]
+        );
+        assert!(
+            hosts(&[row("evil.example.com", true, None)], &pattern(), 5432).is_none(),
+            "and is no writer"
+        );
+    }
+
+    #[test]
+    fn the_port_is_the_patterns_or_else_the_endpoints() {
+        let at = HostPattern::parse("?.db.example.com:6000").unwrap();
+        assert_eq!(hosts(&[row("w", true, None)], &at, 5432).unwrap()[0].key.port(), 6000);
+        assert_eq!(hosts(&[row("w", true, None)], &pattern(), 5433).unwrap()[0].key.port(), 5433);
     }
 
     #[test]

@@ -25,10 +25,14 @@ pub(super) struct Reading {
     hosts: Vec<Host>,
 }
 
+/// PostgreSQL: permission denied.
+const NO_PRIVILEGE: &str = "42501";
+
 /// Asks one question and checks that the answer is about this cluster.
 ///
 /// # Errors
-/// Those of the driver; [`Timeout(Probe)`](Phase::Probe); `Config` when the answer is about another cluster.
+/// Those of the driver; [`Timeout(Probe)`](Phase::Probe); `Config` when the answer is about another
+/// cluster or the user lacks the privilege to ask.
 pub(super) async fn read(cluster: &Cluster, probe: &mut dyn Probe) -> Result<Reading> {
     read_within(cluster.seed.settings.socket_timeout, cluster, probe).await
 }
@@ -45,7 +49,14 @@ pub(super) async fn read_within(
     cluster.counters.probes.fetch_add(1, Ordering::Relaxed);
     let late =
         |_| Error::new(ErrorKind::Timeout(Phase::Probe), "the monitor's question was not answered in time");
-    let table = timeout(limit, probe.fetch_text(dialect.probe_sql())).await.map_err(late)??;
+    let table = match timeout(limit, probe.fetch_text(dialect.probe_sql())).await.map_err(late)? {
+        Ok(table) => table,
+        Err(error) if error.sqlstate() == Some(NO_PRIVILEGE) => {
+            let message = format!("the user of the topology monitor lacks {}", dialect.grant());
+            return Err(Error::config(message).with_source(error));
+        }
+        Err(error) => return Err(error),
+    };
     let unreadable =
         || Error::new(ErrorKind::Unsupported, "the server's answer about the topology could not be read");
     let answer = dialect.parse_probe(&table).ok_or_else(unreadable)?;
@@ -80,6 +91,18 @@ impl Reading {
         have_same_roles(&self.hosts, &snapshot.hosts)
     }
 
+    /// The same list with a writer that is known better; nothing if the list does not have it. It proves nothing.
+    pub(super) fn with_writer(&self, writer: &HostKey) -> Option<Self> {
+        let place = self.hosts.iter().position(|host| host.key == *writer)?;
+        let mut hosts = self.hosts.clone();
+        for host in &mut hosts {
+            host.role = if host.key == *writer { Role::Writer } else { Role::Reader };
+        }
+        hosts.swap(0, place);
+        hosts[1..].sort_by(|one, other| one.key.cmp(&other.key));
+        Some(Self { hosts, own: None, ..self.clone() })
+    }
+
     /// The next snapshot after `before`.
     pub(super) fn snapshot(
         &self,
@@ -90,7 +113,6 @@ impl Reading {
     ) -> Snapshot {
         let mut hosts = self.hosts.clone();
         for host in &mut hosts {
-            // What was tried counts; a deposed writer is out of favour until it has been reached.
             if availability.get(&host.key) == Availability::NotAvailable {
                 host.availability = Availability::NotAvailable;
             }

@@ -23,7 +23,7 @@ pub(super) async fn upgrade(cluster: &Arc<Cluster>, candidates: Vec<(HostKey, Ro
         match connect(cluster, &host).await {
             Ok(upgrade) if upgrade.reading.role == role => return Some(upgrade),
             Ok(upgrade) => {
-                tracing::debug!(%host, role = ?upgrade.reading.role, "not the role that was expected")
+                tracing::debug!(%host, role = ?upgrade.reading.role, "not the role that was expected");
             }
             Err(error) => {
                 cluster.note(error);

@@ -181,12 +181,10 @@ impl Pauses {
     }
 }
 
-/// Whether the host or the path to it is gone.
+/// Whether the host or the path to it is gone, so that only repetition tells when it is back.
 pub(super) fn is_unreachable(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Timeout(_) | ErrorKind::HostUnavailable => true,
-        _ => matches!(error.driver_class(), Some(DriverClass::Network | DriverClass::SessionTerminated)),
-    }
+    matches!(error.kind(), ErrorKind::Timeout(_))
+        || matches!(error.driver_class(), Some(DriverClass::Network | DriverClass::SessionTerminated))
 }
 
 /// Whether the host is there, but will not have us, or is not ours.

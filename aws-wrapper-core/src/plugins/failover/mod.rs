@@ -96,7 +96,7 @@ impl<D: DriverDialect> Failover<D> {
     }
 
     async fn trigger(&self, call: &Call<'_, D>, error: &Error) -> Option<Trigger> {
-        if !self.is_active() {
+        if !self.is_active() || self.shared.is_shut_down() {
             return None;
         }
         match error.kind() {
@@ -190,7 +190,7 @@ impl<D: DriverDialect> Failover<D> {
         self.give_up(call, lost, trigger, was_in_transaction).await;
 
         let mut attempts = 0;
-        let found = match self.find(lost, trigger, &mut attempts).await {
+        let found = match self.shared.until_shut_down(self.find(lost, trigger, &mut attempts)).await {
             Ok(mut found) => {
                 let configured = timeout(
                     self.settings.connect_timeout,
