@@ -18,6 +18,12 @@
 //! Every process and every file of a cluster is gone when its [`Cluster`] is dropped, and also when the process that
 //! holds it panics, is interrupted or is killed.
 
+#![expect(clippy::doc_markdown, reason = "PostgreSQL is a name, not an identifier")]
+#![cfg_attr(
+    test,
+    allow(clippy::result_large_err, reason = "the test harness returns a Result with a String")
+)]
+
 mod cluster;
 mod error;
 mod flavor;
@@ -31,7 +37,9 @@ mod template;
 mod tls;
 mod topology;
 
-pub use crate::cluster::{Cluster, ClusterBuilder, FailoverOptions, FailoverReport};
+pub use crate::cluster::{
+    Cluster, ClusterBuilder, FailoverOptions, FailoverReport, InstanceStatus, Role, Status,
+};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::flavor::Flavor;
 pub use crate::names::Names;

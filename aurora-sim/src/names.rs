@@ -1,11 +1,7 @@
 //! Host names as on Aurora, and the DNS that lags behind.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -62,30 +58,15 @@ pub struct Names(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    table: RwLock<Table>,
+    addresses: RwLock<HashMap<String, Vec<IpAddr>>>,
     turn: AtomicUsize,
     version: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    /// In order of first mention, for a hosts file that people can read.
-    order: Vec<String>,
-    addresses: HashMap<String, Vec<IpAddr>>,
-    hosts_file: Option<HostsFile>,
-}
-
-#[derive(Debug)]
-struct HostsFile {
-    path: PathBuf,
-    /// Lines that stand before ours.
-    preamble: String,
 }
 
 impl Names {
     pub(crate) fn new() -> Self {
         let (version, _) = watch::channel(0);
-        Self(Arc::new(Shared { table: RwLock::default(), turn: AtomicUsize::new(0), version }))
+        Self(Arc::new(Shared { addresses: RwLock::default(), turn: AtomicUsize::new(0), version }))
     }
 
     /// Address of a host name, as a DNS query would answer now; empty when the name is not of this cluster.
@@ -93,9 +74,9 @@ impl Names {
     /// Like Aurora's, the reader name gives one reader at a time, the next one with each question. Upper and lower
     /// case are the same and a final dot is ignored.
     pub fn lookup(&self, host: &str) -> Vec<IpAddr> {
-        let table = self.0.table.read();
-        let Some(addresses) = table.addresses.get(&normal(host)) else { return Vec::new() };
-        match addresses.as_slice() {
+        let all = self.0.addresses.read();
+        let addresses = all.get(&normal(host)).map_or(&[][..], Vec::as_slice);
+        match addresses {
             [] => Vec::new(),
             [only] => vec![*only],
             several => vec![several[self.0.turn.fetch_add(1, Ordering::Relaxed) % several.len()]],
@@ -104,7 +85,7 @@ impl Names {
 
     /// Every name with all its addresses, sorted by name.
     pub fn all(&self) -> Vec<(String, Vec<IpAddr>)> {
-        let mut all: Vec<_> = self.0.table.read().addresses.clone().into_iter().collect();
+        let mut all: Vec<_> = self.0.addresses.read().clone().into_iter().collect();
         all.sort();
         all
     }
@@ -115,43 +96,12 @@ impl Names {
     }
 
     pub(crate) fn set(&self, host: &str, addresses: Vec<IpAddr>) {
-        {
-            let mut table = self.0.table.write();
-            let host = normal(host);
-            if table.addresses.get(&host) == Some(&addresses) {
-                return;
-            }
-            if table.addresses.insert(host.clone(), addresses).is_none() {
-                table.order.push(host);
-            }
-            if let Err(error) = table.write_hosts_file() {
-                tracing::warn!(%error, "cannot write the hosts file");
-            }
+        let unchanged = Some(&addresses) == self.0.addresses.read().get(&normal(host));
+        if unchanged {
+            return;
         }
+        self.0.addresses.write().insert(normal(host), addresses);
         self.0.version.send_modify(|version| *version += 1);
-    }
-
-    /// Keeps a hosts file up to date from now on, after the lines of `preamble`.
-    pub(crate) fn write_to(&self, path: PathBuf, preamble: String) -> io::Result<()> {
-        let mut table = self.0.table.write();
-        table.hosts_file = Some(HostsFile { path, preamble });
-        table.write_hosts_file()
-    }
-}
-
-impl Table {
-    /// Rewrites the file in place, because a bind mount holds on to the inode. Addresses are padded to one width, so
-    /// that the length stays the same and a reader in between sees whole lines.
-    fn write_hosts_file(&self) -> io::Result<()> {
-        let Some(file) = &self.hosts_file else { return Ok(()) };
-        let mut text = file.preamble.clone();
-        for host in &self.order {
-            let address = self.addresses[host].first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::BROADCAST));
-            let _ = writeln!(text, "{address:<15} {host}", address = address.to_string());
-        }
-        let mut handle = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&file.path)?;
-        handle.write_all(text.as_bytes())?;
-        handle.set_len(text.len() as u64)
     }
 }
 
@@ -182,22 +132,6 @@ mod tests {
         let answers: Vec<_> = (0..4).flat_map(|_| names.lookup("READERS")).collect();
         assert_eq!(answers, [address(1), address(2), address(1), address(2)]);
         assert!(names.lookup("unknown").is_empty());
-    }
-
-    #[test]
-    fn the_hosts_file_keeps_its_inode_and_length() {
-        use std::os::unix::fs::MetadataExt;
-        let path = std::env::temp_dir().join(format!("aurora-sim-hosts-{}", std::process::id()));
-        let names = Names::new();
-        names.set("one", vec![address(1)]);
-        names.write_to(path.clone(), "127.0.0.1 localhost\n".to_owned()).unwrap();
-        let before = fs::metadata(&path).unwrap();
-        names.set("one", vec![address(200)]);
-        let after = fs::metadata(&path).unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        assert_eq!((before.ino(), before.len()), (after.ino(), after.len()));
-        assert_eq!(text, "127.0.0.1 localhost\n127.1.2.200     one\n");
     }
 
     #[test]

@@ -35,7 +35,6 @@ pub(crate) struct Programs {
 /// An unprivileged user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerUser {
-    pub(crate) name: String,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
 }
@@ -103,7 +102,7 @@ impl ServerUser {
         let mut fields = line.split(':').skip(2);
         let uid = fields.next()?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
-        Some(Self { name: name.to_owned(), uid, gid })
+        Some(Self { uid, gid })
     }
 }
 
@@ -179,7 +178,7 @@ mod tests {
     fn the_server_user_is_read_from_passwd() {
         let passwd = "root:x:0:0:root:/root:/bin/bash\npostgres:x:101:104::/var/lib/postgresql:/bin/bash\n";
         let user = ServerUser::parse(passwd, "postgres");
-        assert_eq!(user, Some(ServerUser { name: "postgres".to_owned(), uid: 101, gid: 104 }));
+        assert_eq!(user, Some(ServerUser { uid: 101, gid: 104 }));
         assert_eq!(ServerUser::parse(passwd, "post"), None);
     }
 

@@ -33,11 +33,6 @@ impl Tasks {
         );
     }
 
-    /// Resolves when the cluster ends.
-    pub(crate) async fn ended(&self) {
-        self.end.cancelled().await;
-    }
-
     /// Tells every task to end.
     pub(crate) fn cancel(&self) {
         self.end.cancel();

@@ -99,7 +99,8 @@ async fn load(programs: &Programs, data: &Path, scratch: &Path, database: &str, 
 }
 
 fn key(programs: &Programs, flavor: Flavor) -> String {
-    let owner = programs.user.as_ref().map_or_else(String::new, |user| user.name.clone());
+    let ourselves = || rustix::process::geteuid().as_raw();
+    let owner = programs.user.as_ref().map_or_else(ourselves, |user| user.uid).to_string();
     let parts = [
         &INITDB.concat(),
         COMMON,

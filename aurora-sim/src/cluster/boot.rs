@@ -52,12 +52,10 @@ pub(super) async fn boot(options: ClusterBuilder, runtime: Handle) -> Result<Arc
     let host_names = HostNames::new(&options.name, &options.uid);
     let (template, tls) =
         tokio::try_join!(template::prepare(&programs, options.flavor, &cache, &scratch), async {
-            match options.tls {
-                true => {
-                    TlsFiles::make(&folder.join("tls"), &host_names, programs.user.as_ref()).await.map(Some)
-                }
-                false => Ok(None),
+            if !options.tls {
+                return Ok(None);
             }
+            TlsFiles::make(&folder.join("tls"), &host_names, programs.user.as_ref()).await.map(Some)
         })?;
 
     let hosts = reserve_hosts(&options, &folder, &tasks)?;

@@ -14,6 +14,9 @@ use crate::proxy::NetworkFault;
 /// A promotion takes a tenth of a second.
 const PROMOTION_DEADLINE: Duration = Duration::from_secs(30);
 
+/// A reader that runs is in step within some tens of milliseconds.
+const CANDIDATE_DEADLINE: Duration = Duration::from_secs(5);
+
 /// Other readers follow the new writer within some tens of milliseconds; later ones join in the background.
 const FOLLOW_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -86,7 +89,7 @@ impl Inner {
         let wanted = options.to.as_deref().map(|name| self.index(name)).transpose()?;
         let (old, killed_at) = {
             let state = &mut *self.state.lock().await;
-            self.candidates(state, wanted)?;
+            self.await_candidate(state, wanted).await?;
             let killed_at = Instant::now();
             self.fence(state).await?;
             (state.writer, killed_at)
@@ -120,7 +123,7 @@ impl Inner {
         let old = state.writer;
         let proxy = &self.hosts[old].proxy;
         if state.instances[old].frozen && !proxy.fault().is_silent() {
-            proxy.set_fault(NetworkFault::BlackHole);
+            proxy.set_fault(NetworkFault::BlackHole).await;
         }
         self.crash(state, old).await
     }
@@ -137,6 +140,7 @@ impl Inner {
         self.writer.store(new, Ordering::SeqCst);
         for instance in &mut state.instances {
             instance.in_step = false;
+            instance.complete = false;
         }
         self.announce(state, self.options.dns_lag)?;
         let dns_changed_at = Instant::now() + self.options.dns_lag;
@@ -170,6 +174,22 @@ impl Inner {
         Ok(report)
     }
 
+    /// Gives a reader that has just started the time to catch up.
+    pub(super) async fn await_candidate(
+        self: &Arc<Self>,
+        state: &mut State,
+        wanted: Option<usize>,
+    ) -> Result<()> {
+        let end = Instant::now() + CANDIDATE_DEADLINE;
+        loop {
+            let found = self.candidates(state, wanted);
+            if found.is_ok() || Instant::now() > end || !self.let_join(state).await? {
+                return self.candidates(state, wanted).map(drop);
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// Readers that can take over.
     pub(super) fn candidates(&self, state: &State, wanted: Option<usize>) -> Result<Vec<usize>> {
         if self.hosts.len() == 1 {
@@ -178,22 +198,18 @@ impl Inner {
         let mut found = Self::running_readers(state);
         found.retain(|&i| {
             let instance = &state.instances[i];
-            instance.is_responsive()
-                && !instance.outdated
-                && !instance.demoted
-                && wanted.is_none_or(|wanted| wanted == i)
+            instance.is_responsive() && instance.complete && wanted.is_none_or(|wanted| wanted == i)
         });
-        match (found.is_empty(), wanted) {
-            (false, _) => Ok(found),
-            (true, Some(i)) => {
-                Err(Error::invalid(format!("{} is not a reader that can take over", self.hosts[i].name)))
-            }
-            (true, None) => Err(Error::invalid("no reader can take over")),
+        if found.is_empty() {
+            let who = wanted.map_or("no instance", |i| self.hosts[i].name.as_str());
+            let what = "a running reader that has everything the writer has acknowledged";
+            return Err(Error::invalid(format!("nothing to promote: {who} is {what}")));
         }
+        Ok(found)
     }
 
     /// The candidate that has received most from the writer.
-    async fn most_recent(&self, state: &State, wanted: Option<usize>) -> Result<usize> {
+    pub(super) async fn most_recent(&self, state: &State, wanted: Option<usize>) -> Result<usize> {
         let query = "SELECT GREATEST(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn()) - '0/0'";
         let mut best: Option<(u64, usize)> = None;
         for i in self.candidates(state, wanted)? {

@@ -74,6 +74,10 @@ pub(super) struct State {
 }
 
 /// The changing part of an instance.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "faults are independent of each other: any combination occurs"
+)]
 #[derive(Debug, Default)]
 pub(super) struct Instance {
     pub(super) server: Option<Server>,
@@ -82,6 +86,8 @@ pub(super) struct Instance {
     pub(super) demoted: bool,
     /// The writer's commits wait for this reader.
     pub(super) in_step: bool,
+    /// It has everything that the writer has acknowledged; a writer that is down acknowledges nothing more.
+    pub(super) complete: bool,
     /// When a running reader was last told to follow the writer; it must be in step soon after.
     pub(super) follows_since: Option<Instant>,
     /// Its data is not a prefix of the writer's: only a fresh copy helps.
@@ -142,7 +148,7 @@ impl Inner {
     pub(super) fn write_settings(&self, state: &State, i: usize) -> Result<()> {
         let in_step = self.in_step(state);
         let role = if state.instances[i].demoted {
-            RoleSettings::Demoted
+            RoleSettings::Demoted { in_step: if i == state.writer { &in_step } else { &[] } }
         } else if i == state.writer {
             RoleSettings::Writer { in_step: &in_step }
         } else {

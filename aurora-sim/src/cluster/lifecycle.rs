@@ -27,6 +27,9 @@ impl Inner {
     pub(super) fn spawn(&self, state: &mut State, i: usize) -> Result<()> {
         let host = &self.hosts[i];
         let data = host.data();
+        if i == state.writer {
+            Self::writer_resumes(state);
+        }
         self.write_settings(state, i)?;
         // Left behind by a kill; its process id may belong to another server by now.
         let _ = fs::remove_file(data.join("postmaster.pid"));
@@ -54,7 +57,7 @@ impl Inner {
         let instance = &mut state.instances[i];
         instance.last_seen = None;
         instance.follows_since = Some(Instant::now());
-        host.proxy.open();
+        host.proxy.open().await;
         self.attention.notify_one();
         Ok(())
     }
@@ -75,7 +78,7 @@ impl Inner {
             instance.owes_reset |= host.proxy.fault().is_silent();
             self.keeper.kill(server).await?;
         }
-        host.proxy.close();
+        host.proxy.close().await;
         host.link.forget().await;
         Ok(())
     }
@@ -125,6 +128,18 @@ impl Inner {
         self.until("the start of an instance", REBUILD_DEADLINE, |state| state.instances[i].is_up()).await
     }
 
+    pub(super) async fn settle(self: Arc<Self>, i: usize) -> Result<()> {
+        {
+            let state = &mut *self.state.lock().await;
+            if !state.instances[i].demoted {
+                return Ok(());
+            }
+            self.rebuild(state, i);
+        }
+        let settled = |state: &State| state.instances[i].is_up() && !state.instances[i].demoted;
+        self.until("the return of a former writer", REBUILD_DEADLINE, settled).await
+    }
+
     /// Begins to replace a server's data by a fresh copy of the writer's, after which it runs as a reader.
     pub(super) fn rebuild(self: &Arc<Self>, state: &mut State, i: usize) {
         let instance = &mut state.instances[i];
@@ -141,7 +156,7 @@ impl Inner {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(instance = self.hosts[i].name, %error, "cannot copy the writer's data")
+                    tracing::warn!(instance = self.hosts[i].name, %error, "cannot copy the writer's data");
                 }
             }
             if Instant::now() > end {
@@ -214,22 +229,26 @@ impl Inner {
         }
         if instance.owes_reset {
             // Replaced while frozen: its network was cut so that clients noticed nothing.
-            return self.set_network_locked(state, i, NetworkFault::None);
+            return self.set_network_locked(state, i, NetworkFault::None).await;
         }
-        if let Some(server) = instance.server {
+        let server = instance.server;
+        instance.follows_since = Some(Instant::now());
+        if i == state.writer {
+            Self::writer_resumes(state);
+        }
+        if let Some(server) = server {
             server.thaw()?;
         }
-        instance.follows_since = Some(Instant::now());
         self.attention.notify_one();
         Ok(())
     }
 
     pub(super) async fn set_network(&self, i: usize, fault: NetworkFault) -> Result<()> {
         let state = &mut *self.state.lock().await;
-        self.set_network_locked(state, i, fault)
+        self.set_network_locked(state, i, fault).await
     }
 
-    fn set_network_locked(&self, state: &mut State, i: usize, fault: NetworkFault) -> Result<()> {
+    async fn set_network_locked(&self, state: &mut State, i: usize, fault: NetworkFault) -> Result<()> {
         let proxy = &self.hosts[i].proxy;
         if !fault.is_silent() && std::mem::take(&mut state.instances[i].owes_reset) {
             proxy.reset();
@@ -237,7 +256,7 @@ impl Inner {
         if fault == NetworkFault::None {
             proxy.set_latency(Duration::ZERO, Duration::ZERO);
         }
-        proxy.set_fault(fault);
+        proxy.set_fault(fault).await;
         Ok(())
     }
 
@@ -263,10 +282,11 @@ impl Inner {
 
     pub(super) async fn until_complete(&self, deadline: Duration) -> Result<()> {
         let complete = |state: &State| {
-            let ready = |i: usize| {
-                state.instances[i].is_responsive() && (i == state.writer || state.instances[i].in_step)
-            };
-            (0..state.instances.len()).all(ready)
+            (0..state.instances.len()).all(|i| {
+                let instance = &state.instances[i];
+                let follows = instance.in_step && instance.complete;
+                instance.is_responsive() && (i == state.writer || follows || instance.demoted)
+            })
         };
         self.until("the cluster's completion", deadline, complete).await
     }

@@ -9,10 +9,13 @@ mod builder;
 mod failover;
 mod inner;
 mod lifecycle;
+mod status;
 mod supervisor;
+mod switchover;
 mod view;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +25,7 @@ use tokio::sync::oneshot;
 
 pub use self::builder::ClusterBuilder;
 pub use self::failover::{FailoverOptions, FailoverReport};
+pub use self::status::{InstanceStatus, Role, Status};
 
 use self::inner::Inner;
 use crate::error::{Attempt, Error, Result};
@@ -102,6 +106,15 @@ impl Cluster {
         self.inner.options.port
     }
 
+    /// Where a server itself listens, past its fault proxy: for measuring, and for looking at a server behind a fault.
+    ///
+    /// # Panics
+    /// When no instance has this name.
+    pub fn direct_address(&self, instance: &str) -> SocketAddr {
+        let i = self.inner.index(instance).expect("the instance exists");
+        self.inner.hosts[i].server
+    }
+
     /// Certificate of the authority that vouches for the servers, with TLS only.
     pub fn ca_pem_path(&self) -> Option<PathBuf> {
         self.inner.tls.as_ref().map(|tls| tls.authority.clone())
@@ -168,15 +181,21 @@ impl Cluster {
     /// Resets (RST) every live connection to an instance; new ones work.
     pub async fn reset(&self, instance: &str) -> Result<()> {
         let i = self.inner.index(instance)?;
-        self.inner.hosts[i].proxy.reset();
-        Ok(())
+        self.run(async move |inner| {
+            inner.hosts[i].proxy.reset();
+            Ok(())
+        })
+        .await
     }
 
-    /// Adds a delay to everything that goes to an instance and once more to everything that comes back.
+    /// Delays everything that goes to an instance by this much, and everything that comes back too.
     pub async fn latency(&self, instance: &str, each_way: Duration) -> Result<()> {
         let i = self.inner.index(instance)?;
-        self.inner.hosts[i].proxy.set_latency(each_way, each_way);
-        Ok(())
+        self.run(async move |inner| {
+            inner.hosts[i].proxy.set_latency(each_way, each_way);
+            Ok(())
+        })
+        .await
     }
 
     /// Number of connections that clients hold to an instance.
@@ -197,6 +216,29 @@ impl Cluster {
         self.run(async move |inner| inner.failover(options).await).await
     }
 
+    /// Makes another instance the writer and leaves the old one running: its clients stay connected, read on and get
+    /// read-only errors (25006) for writes, and its role functions say reader. `to` is the new writer; by default the
+    /// reader with the most recent data.
+    ///
+    /// Only sessions in the middle of a transaction that has written lose their connection. The old writer's data
+    /// stands still until [`settle`](Self::settle) makes it a real reader.
+    pub async fn switchover(&self, to: Option<&str>) -> Result<FailoverReport> {
+        let to = to.map(|instance| self.inner.index(instance)).transpose()?;
+        self.run(async move |inner| inner.switchover(to).await).await
+    }
+
+    /// Makes a writer that a switchover has demoted a real reader: its clients lose their connections, it gets a
+    /// fresh copy of the data. Does nothing to other instances.
+    pub async fn settle(&self, instance: &str) -> Result<()> {
+        let i = self.inner.index(instance)?;
+        self.run(async move |inner| inner.settle(i).await).await
+    }
+
+    /// Roles, processes, faults and names at this moment.
+    pub async fn status(&self) -> Result<Status> {
+        self.run(async move |inner| Ok(inner.status().await)).await
+    }
+
     /// Makes a name of this cluster lead to an instance, until it is set again; `None` lets it follow the roles.
     /// `name` is a host name, or the part before its first dot with `-ro` for the reader name (`my-cluster-ro`).
     pub async fn set_dns(&self, name: &str, instance: Option<&str>) -> Result<()> {
@@ -208,7 +250,10 @@ impl Cluster {
     /// Makes one instance report the topology of this moment whatever happens, or the real one again.
     pub async fn set_stale_topology(&self, instance: &str, stale: bool) -> Result<()> {
         let i = self.inner.index(instance)?;
-        crate::topology::set_stale(&self.inner.state_folder(), &self.inner.hosts[i].name, stale)
+        self.run(async move |inner| {
+            crate::topology::set_stale(&inner.state_folder(), &inner.hosts[i].name, stale)
+        })
+        .await
     }
 
     /// Kills all servers at once.

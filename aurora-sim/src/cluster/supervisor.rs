@@ -71,12 +71,12 @@ impl Inner {
         let query = "SELECT application_name FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'";
         let streaming = self.hosts[state.writer].link.rows(query).await?;
         let streaming: Vec<&str> = streaming.iter().filter_map(|row| row.first()?.as_deref()).collect();
-        let mut joined = false;
+        let mut joined = Vec::new();
         let mut missing = false;
         for i in waiting {
             if streaming.contains(&self.hosts[i].name.as_str()) {
                 state.instances[i].in_step = true;
-                joined = true;
+                joined.push(i);
             } else if state.instances[i].follows_since.is_some_and(|since| since.elapsed() > FOLLOW_PATIENCE)
             {
                 tracing::info!(instance = self.hosts[i].name, "does not follow the writer: copying its data");
@@ -85,10 +85,35 @@ impl Inner {
                 missing = true;
             }
         }
-        if joined {
+        if !joined.is_empty() {
             self.apply_step(state).await?;
+            self.until_complete_copies(state, &joined).await?;
         }
         Ok(missing)
+    }
+
+    /// Waits until readers have what was acknowledged just before the writer began to wait for them.
+    async fn until_complete_copies(&self, state: &mut State, joined: &[usize]) -> Result<()> {
+        let link = &self.hosts[state.writer].link;
+        let acknowledged =
+            link.ask("SELECT pg_catalog.pg_current_wal_flush_lsn()").await?.unwrap_or_default();
+        let query = format!(
+            "SELECT application_name FROM pg_catalog.pg_stat_replication \
+             WHERE sync_state <> 'async' AND write_lsn >= '{acknowledged}'"
+        );
+        let end = Instant::now() + SETTINGS_DEADLINE;
+        loop {
+            let rows = link.rows(&query).await?;
+            let complete: Vec<&str> = rows.iter().filter_map(|row| row.first()?.as_deref()).collect();
+            for &i in joined {
+                state.instances[i].complete |= complete.contains(&self.hosts[i].name.as_str());
+            }
+            // One that died meanwhile is found by the next look.
+            if joined.iter().all(|&i| state.instances[i].complete) || Instant::now() > end {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Stops commits from waiting for a reader that is about to go away.
@@ -96,7 +121,17 @@ impl Inner {
         if std::mem::replace(&mut state.instances[i].in_step, false) {
             self.apply_step(state).await?;
         }
+        if state.instances[state.writer].is_responsive() {
+            state.instances[i].complete = false;
+        }
         Ok(())
+    }
+
+    /// The writer is about to acknowledge commits again: what it does not wait for may miss some.
+    pub(super) fn writer_resumes(state: &mut State) {
+        for instance in &mut state.instances {
+            instance.complete &= instance.in_step;
+        }
     }
 
     /// Tells the writer which readers to wait for, and waits until it does so.

@@ -53,16 +53,13 @@ impl Inner {
 
     pub(super) async fn pin(self: Arc<Self>, name: String, target: Option<usize>) -> Result<()> {
         let state = &mut *self.state.lock().await;
-        match target {
-            Some(i) => {
-                self.pins.lock().insert(name.clone(), i);
-                self.names.set(&name, vec![self.hosts[i].address.ip()]);
-            }
-            None => {
-                self.pins.lock().remove(&name);
-                state.announced.remove(&name);
-                self.announce(state, Duration::ZERO)?;
-            }
+        if let Some(i) = target {
+            self.pins.lock().insert(name.clone(), i);
+            self.names.set(&name, vec![self.hosts[i].address.ip()]);
+        } else {
+            self.pins.lock().remove(&name);
+            state.announced.remove(&name);
+            self.announce(state, Duration::ZERO)?;
         }
         Ok(())
     }

@@ -69,10 +69,7 @@ impl Link {
     pub(crate) async fn until_ready(&self, deadline: Duration, alive: impl Fn() -> bool) -> Result<()> {
         let end = Instant::now() + deadline;
         loop {
-            let error = match self.ask("SELECT 1").await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
+            let Err(error) = self.ask("SELECT 1").await else { return Ok(()) };
             if !alive() {
                 return Err(error);
             }

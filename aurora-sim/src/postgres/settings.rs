@@ -71,8 +71,9 @@ pub(crate) enum RoleSettings<'a> {
     Writer { in_step: &'a [&'a str] },
     /// A reader, and the server that it copies.
     Reader { writer: SocketAddr },
-    /// A former writer that still runs, and may not write.
-    Demoted,
+    /// A former writer that still runs, and may not write. Until the new one has taken over, its last commits wait for
+    /// the same readers as before.
+    Demoted { in_step: &'a [&'a str] },
 }
 
 impl Settings<'_> {
@@ -86,7 +87,7 @@ impl Settings<'_> {
         match self.role {
             RoleSettings::Reader { .. } => write(&signal, ""),
             // PostgreSQL removes it itself when it promotes.
-            RoleSettings::Writer { .. } | RoleSettings::Demoted => match fs::remove_file(&signal) {
+            RoleSettings::Writer { .. } | RoleSettings::Demoted { .. } => match fs::remove_file(&signal) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     Err(error).attempt(|| format!("delete {}", signal.display()))
                 }
@@ -123,7 +124,8 @@ impl Settings<'_> {
                     self.instance
                 ),
             ),
-            RoleSettings::Demoted => {
+            RoleSettings::Demoted { in_step } => {
+                line("synchronous_standby_names", &all_of(in_step));
                 line("default_transaction_read_only", "on");
                 line("aurora_sim.demoted", "on");
             }

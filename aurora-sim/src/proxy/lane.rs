@@ -118,7 +118,7 @@ async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> Result<(), Reset> {
         match to.try_write(bytes) {
             Ok(length) => bytes = &bytes[length..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                to.writable().await.map_err(|_| Reset)?
+                to.writable().await.map_err(|_| Reset)?;
             }
             Err(_) => return Err(Reset),
         }

@@ -14,8 +14,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
+use self::listener::{Listener, Mode};
 use crate::tasks::Tasks;
+
+/// A listener changes its ways within milliseconds.
+const OBEDIENCE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What the network between clients and one instance does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -58,8 +63,9 @@ struct Orders {
 /// One listening address and the connections through it.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    address: SocketAddr,
     orders: watch::Sender<Orders>,
+    /// What the listener does by now.
+    mode: watch::Receiver<Option<Mode>>,
     live: Arc<AtomicUsize>,
 }
 
@@ -68,31 +74,33 @@ impl Proxy {
     pub(crate) fn bind(address: SocketAddr, server: SocketAddr, tasks: &Tasks) -> io::Result<Self> {
         let (orders, watch) = watch::channel(Orders::default());
         let live = Arc::new(AtomicUsize::new(0));
+        let (done, mode) = watch::channel(None);
         let reserved = listener::reserve(address)?;
-        tasks.spawn(listener::run(reserved, address, server, watch, live.clone(), tasks.clone()));
-        Ok(Self { address, orders, live })
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        let listener =
+            Listener { address, server, orders: watch, mode: done, live: live.clone(), tasks: tasks.clone() };
+        tasks.spawn(listener.run(reserved));
+        Ok(Self { orders, mode, live })
     }
 
     /// The server runs: accept connections.
-    pub(crate) fn open(&self) {
+    pub(crate) async fn open(&self) {
         self.orders.send_modify(|orders| orders.open = true);
+        self.until_obeyed().await;
     }
 
     /// The server is gone: refuse connections.
-    pub(crate) fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.orders.send_modify(|orders| orders.open = false);
+        self.until_obeyed().await;
     }
 
     pub(crate) fn fault(&self) -> NetworkFault {
         self.orders.borrow().fault
     }
 
-    pub(crate) fn set_fault(&self, fault: NetworkFault) {
+    pub(crate) async fn set_fault(&self, fault: NetworkFault) {
         self.orders.send_modify(|orders| orders.fault = fault);
+        self.until_obeyed().await;
     }
 
     pub(crate) fn latency(&self) -> (Duration, Duration) {
@@ -107,6 +115,14 @@ impl Proxy {
     /// Resets every live connection, also silent ones.
     pub(crate) fn reset(&self) {
         self.orders.send_modify(|orders| orders.epoch += 1);
+    }
+
+    /// Waits until a client that connects now meets what was ordered.
+    async fn until_obeyed(&self) {
+        let mut mode = self.mode.clone();
+        let ordered = Some(Mode::of(*self.orders.borrow()));
+        // An error means that the cluster has ended.
+        let _ = timeout(OBEDIENCE_DEADLINE, mode.wait_for(|mode| *mode == ordered)).await;
     }
 
     /// Connections that clients hold open at this moment.

@@ -11,7 +11,7 @@ use super::*;
 const SHORT: Duration = Duration::from_millis(100);
 
 /// A server that sends everything back, and the proxy in front of it.
-async fn echo() -> (Proxy, Tasks) {
+async fn echo() -> (Proxy, SocketAddr, Tasks) {
     let tasks = Tasks::new(Handle::current());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = listener.local_addr().unwrap();
@@ -25,17 +25,18 @@ async fn echo() -> (Proxy, Tasks) {
             });
         }
     });
-    let proxy = Proxy::bind(free_address(), server, &tasks).unwrap();
-    proxy.open();
-    (proxy, tasks)
+    let address = free_address();
+    let proxy = Proxy::bind(address, server, &tasks).unwrap();
+    proxy.open().await;
+    (proxy, address, tasks)
 }
 
 fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-async fn connect(proxy: &Proxy) -> TcpStream {
-    eventually(async || TcpStream::connect(proxy.address()).await.ok()).await
+async fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.unwrap()
 }
 
 async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
@@ -58,8 +59,8 @@ async fn ping(stream: &mut TcpStream) -> io::Result<()> {
 
 #[tokio::test]
 async fn bytes_pass_and_connections_are_counted() {
-    let (proxy, _tasks) = echo().await;
-    let mut stream = connect(&proxy).await;
+    let (proxy, address, _tasks) = echo().await;
+    let mut stream = connect(address).await;
     ping(&mut stream).await.unwrap();
     assert_eq!(proxy.connections(), 1);
     drop(stream);
@@ -68,14 +69,14 @@ async fn bytes_pass_and_connections_are_counted() {
 
 #[tokio::test]
 async fn a_black_hole_holds_bytes_back_until_it_is_over() {
-    let (proxy, _tasks) = echo().await;
-    let mut stream = connect(&proxy).await;
+    let (proxy, address, _tasks) = echo().await;
+    let mut stream = connect(address).await;
     ping(&mut stream).await.unwrap();
-    proxy.set_fault(NetworkFault::BlackHole);
+    proxy.set_fault(NetworkFault::BlackHole).await;
     assert!(timeout(SHORT, ping(&mut stream)).await.is_err());
-    let mut late = connect(&proxy).await;
+    let mut late = connect(address).await;
     assert!(timeout(SHORT, ping(&mut late)).await.is_err());
-    proxy.set_fault(NetworkFault::None);
+    proxy.set_fault(NetworkFault::None).await;
     let mut answer = [0; 4];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"ping");
@@ -84,11 +85,11 @@ async fn a_black_hole_holds_bytes_back_until_it_is_over() {
 
 #[tokio::test]
 async fn a_client_that_leaves_in_a_black_hole_is_not_counted() {
-    let (proxy, _tasks) = echo().await;
-    let mut early = connect(&proxy).await;
+    let (proxy, address, _tasks) = echo().await;
+    let mut early = connect(address).await;
     ping(&mut early).await.unwrap();
-    proxy.set_fault(NetworkFault::BlackHole);
-    let mut late = connect(&proxy).await;
+    proxy.set_fault(NetworkFault::BlackHole).await;
+    let mut late = connect(address).await;
     late.write_all(b"hello").await.unwrap();
     eventually(async || (proxy.connections() == 2).then_some(())).await;
     drop((early, late));
@@ -97,41 +98,40 @@ async fn a_client_that_leaves_in_a_black_hole_is_not_counted() {
 
 #[tokio::test]
 async fn an_unreachable_host_does_not_answer_a_connect() {
-    let (proxy, _tasks) = echo().await;
-    proxy.set_fault(NetworkFault::Unreachable);
-    eventually(async || timeout(SHORT, TcpStream::connect(proxy.address())).await.is_err().then_some(()))
-        .await;
-    proxy.set_fault(NetworkFault::None);
-    ping(&mut connect(&proxy).await).await.unwrap();
+    let (proxy, address, _tasks) = echo().await;
+    proxy.set_fault(NetworkFault::Unreachable).await;
+    eventually(async || timeout(SHORT, TcpStream::connect(address)).await.is_err().then_some(())).await;
+    proxy.set_fault(NetworkFault::None).await;
+    ping(&mut connect(address).await).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_reset_is_seen_at_once_and_new_connections_work() {
-    let (proxy, _tasks) = echo().await;
-    let mut stream = connect(&proxy).await;
+    let (proxy, address, _tasks) = echo().await;
+    let mut stream = connect(address).await;
     ping(&mut stream).await.unwrap();
     proxy.reset();
     let error = timeout(SHORT, stream.read_u8()).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-    ping(&mut connect(&proxy).await).await.unwrap();
+    ping(&mut connect(address).await).await.unwrap();
 }
 
 #[tokio::test]
 async fn refusing_spares_live_connections() {
-    let (proxy, _tasks) = echo().await;
-    let mut stream = connect(&proxy).await;
+    let (proxy, address, _tasks) = echo().await;
+    let mut stream = connect(address).await;
     ping(&mut stream).await.unwrap();
-    proxy.set_fault(NetworkFault::Refuse);
-    eventually(async || TcpStream::connect(proxy.address()).await.is_err().then_some(())).await;
+    proxy.set_fault(NetworkFault::Refuse).await;
+    assert!(TcpStream::connect(address).await.is_err());
     ping(&mut stream).await.unwrap();
-    proxy.set_fault(NetworkFault::None);
-    ping(&mut connect(&proxy).await).await.unwrap();
+    proxy.set_fault(NetworkFault::None).await;
+    ping(&mut connect(address).await).await.unwrap();
 }
 
 #[tokio::test]
 async fn latency_is_added_in_each_direction_but_does_not_limit_the_rate() {
-    let (proxy, _tasks) = echo().await;
-    let mut stream = connect(&proxy).await;
+    let (proxy, address, _tasks) = echo().await;
+    let mut stream = connect(address).await;
     proxy.set_latency(Duration::from_millis(30), Duration::from_millis(20));
     let start = Instant::now();
     ping(&mut stream).await.unwrap();
@@ -143,5 +143,5 @@ async fn latency_is_added_in_each_direction_but_does_not_limit_the_rate() {
     }
     let mut answer = [0; 50];
     stream.read_exact(&mut answer).await.unwrap();
-    assert!(start.elapsed() < Duration::from_millis(1000), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }

@@ -1,0 +1,74 @@
+//! `doctor`: what is missing on this machine.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use aurora_sim::Cluster;
+
+use super::sandbox::Sandbox;
+use super::{Failure, print, runtime};
+
+/// Programs besides PostgreSQL's, what needs them, and the package that has them on Debian and Ubuntu.
+const PROGRAMS: [(&str, &str, &str); 6] = [
+    ("cp", "every cluster", "coreutils"),
+    ("setpriv", "every cluster", "util-linux"),
+    ("unshare", "run", "util-linux"),
+    ("mount", "run", "mount"),
+    ("ip", "run", "iproute2"),
+    ("openssl", "--tls", "openssl"),
+];
+
+struct Finding {
+    good: bool,
+    text: String,
+}
+
+pub(super) fn doctor() -> ExitCode {
+    let mut findings: Vec<Finding> =
+        PROGRAMS.iter().map(|&(name, user, package)| program(name, user, package)).collect();
+    findings.push(namespaces());
+    findings.push(trial());
+    for finding in &findings {
+        print(&format!("{}  {}", if finding.good { "ok     " } else { "MISSING" }, finding.text));
+    }
+    ExitCode::from(u8::from(!findings.iter().all(|finding| finding.good)))
+}
+
+fn program(name: &str, user: &str, package: &str) -> Finding {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = [PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")];
+    let found = std::env::split_paths(&folders).chain(sbin).any(|folder| folder.join(name).is_file());
+    if found {
+        return Finding { good: true, text: format!("{name} (for {user})") };
+    }
+    Finding { good: false, text: format!("{name} (for {user}): apt-get install {package}") }
+}
+
+fn namespaces() -> Finding {
+    let (good, text) = match Sandbox::detect() {
+        Sandbox::Root => (true, "namespaces, as root: `run` shows names to every program".to_owned()),
+        Sandbox::User => (true, "user namespaces: `run` shows names to every program".to_owned()),
+        Sandbox::Unavailable => {
+            let setting =
+                "sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0";
+            let container = if Path::new("/.dockerenv").exists() { "; docker run --privileged" } else { "" };
+            (false, format!("namespaces (for names in `run`): run as root, or {setting}{container}"))
+        }
+    };
+    Finding { good, text }
+}
+
+/// The best test of all the rest: a cluster of one.
+fn trial() -> Finding {
+    let started = runtime().and_then(|runtime| {
+        runtime.block_on(async {
+            let cluster = Cluster::builder().instances(1).start().await?;
+            cluster.shutdown().await;
+            Ok(())
+        })
+    });
+    match started {
+        Ok(()) => Finding { good: true, text: "PostgreSQL: a cluster starts and stops".to_owned() },
+        Err(Failure(error)) => Finding { good: false, text: format!("PostgreSQL: {error}") },
+    }
+}

@@ -1,0 +1,12 @@
+//! Real servers, started and broken. Each test has a cluster of its own, so they run side by side.
+
+#![allow(clippy::result_large_err, reason = "the test harness returns a Result with a String")]
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
+mod cleanup;
+mod client;
+mod failover;
+mod faults;
+mod program;
+mod start;
+mod switchover;
