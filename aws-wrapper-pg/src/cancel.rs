@@ -41,16 +41,12 @@ impl CancelToken {
     /// # Errors
     /// When the server cannot be reached, or not within the limit for opening a connection.
     pub async fn cancel_query(&self) -> Result<()> {
-        match timeout(self.limit, self.send()).await {
-            Ok(sent) => sent.map_err(into_error),
-            Err(_) => {
-                let text = format!(
-                    "the server did not take the cancel request within {} ms",
-                    self.limit.as_millis()
-                );
-                Err(Error::new(ErrorKind::Timeout(Phase::Connect), text))
-            }
-        }
+        let Ok(sent) = timeout(self.limit, self.send()).await else {
+            let text =
+                format!("the server did not take the cancel request within {} ms", self.limit.as_millis());
+            return Err(Error::new(ErrorKind::Timeout(Phase::Connect), text));
+        };
+        sent.map_err(into_error)
     }
 
     async fn send(&self) -> Result<(), DriverError> {
@@ -59,6 +55,6 @@ impl CancelToken {
             Some(handshake) => self.token.0.cancel_query_raw(socket, handshake).await,
             None => self.token.0.cancel_query_raw(socket, NoTls).await,
         };
-        sent.map_err(DriverError::Connect)
+        sent.map_err(DriverError::connect)
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use aws_wrapper_core::error::DriverClass;
 use tokio_postgres::error::{DbError, Severity};
 
-use crate::error::DriverError;
+use crate::error::{Cause, DriverError};
 use crate::status::CleartextRefused;
 
 /// When an error came.
@@ -69,23 +69,22 @@ pub(crate) fn class_of_end(code: &str) -> DriverClass {
 
 /// What an error means. Walks the whole chain of causes; the first class that is not `Other` counts.
 pub(crate) fn classify(error: &DriverError) -> DriverClass {
-    match error {
-        DriverError::Dial { .. } => DriverClass::Network,
-        DriverError::Tls(_) => DriverClass::Other,
-        DriverError::Connect(error) => class_while_connecting(error),
-        DriverError::Statement(error) => class_while_running(error),
-        DriverError::Ended { reason, .. } => reason.class,
+    match &*error.0 {
+        Cause::Dial { .. } => DriverClass::Network,
+        Cause::Connect(error) => class_while_connecting(error),
+        Cause::Statement(error) => class_while_running(error),
+        Cause::Ended { reason, .. } => reason.class,
     }
 }
 
 /// The code the server sent with an error, wherever in the chain it stands.
 pub(crate) fn sqlstate(error: &DriverError) -> Option<&str> {
-    match error {
-        DriverError::Dial { .. } | DriverError::Tls(_) => None,
-        DriverError::Connect(error) | DriverError::Statement(error) => {
+    match &*error.0 {
+        Cause::Dial { .. } => None,
+        Cause::Connect(error) | Cause::Statement(error) => {
             chain(error).find_map(|cause| cause.downcast_ref::<DbError>()).map(|db| db.code().code())
         }
-        DriverError::Ended { reason, .. } => reason.sqlstate.as_deref(),
+        Cause::Ended { reason, .. } => reason.sqlstate.as_deref(),
     }
 }
 

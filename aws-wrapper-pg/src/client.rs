@@ -1,37 +1,31 @@
 //! The client: the driver's methods, each through the pipeline.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwapOption;
 use aws_wrapper_core::call::{Ask, Call};
-use aws_wrapper_core::connection::Logical;
 use aws_wrapper_core::connector::Connector as CoreConnector;
-use aws_wrapper_core::driver::DriverDialect;
-use aws_wrapper_core::error::{Error, ErrorKind, Phase, Result};
+use aws_wrapper_core::error::Result;
 use aws_wrapper_core::method::Method;
-use aws_wrapper_core::pipeline::Pipeline;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_core::table::Table;
-use aws_wrapper_core::topology::cluster::ClusterSession;
 use bytes::Buf;
 use futures_util::future::BoxFuture;
-use tokio::time::timeout;
 use tokio_postgres::types::{BorrowToSql, FromSqlOwned, ToSql, Type};
 use tokio_postgres::{Row, SimpleQueryMessage};
 
 use crate::cancel::CancelToken;
 use crate::copy::{CopyInSink, CopyOutStream};
+use crate::current::{Current, Now};
 use crate::driver::{PgDriver, fetch_text};
-use crate::error::{already_ended, call_failed, into_error};
+use crate::error::{already_ended, call_failed, checked};
 use crate::lent::{Lent, owned_call};
 use crate::notifications::{Notifications, quoted};
 use crate::physical::Physical;
 use crate::row_stream::{RowStream, SimpleQueryStream};
-use crate::statement::{Kind, Statement, ToStatement};
+use crate::shared::Shared;
+use crate::statement::{Kind, Statement, ToStatement, with_fresh_statement, with_statement};
 use crate::transaction::{Transaction, TransactionBuilder};
 
 /// A connection that stays when the server behind it changes: the methods of [`tokio_postgres::Client`], made by
@@ -39,89 +33,15 @@ use crate::transaction::{Transaction, TransactionBuilder};
 ///
 /// Calls can be made from several tasks at once and are pipelined, as with the driver. When the connection is lost and
 /// the failover plugin finds another host, the call that was running fails with an error that says so
-/// ([`Error::is_failover_success`]), and the next call goes to the new host.
+/// ([`is_failover_success`](crate::Error::is_failover_success)), and the next call goes to the new host.
 ///
 /// # Cancellation
 /// Dropping the future of a call is fine. What was sent runs on at the server, and later calls wait behind it; cancel it
 /// with a [`CancelToken`] if that matters.
 pub struct Client {
-    base: Physical,
-    /// Whether `newer` has taken the place of `base`.
-    switched: AtomicBool,
-    newer: ArcSwapOption<Physical>,
+    current: Current,
     shared: Arc<Shared>,
 }
-
-/// What the client has in common with its transactions and streams.
-pub(crate) struct Shared {
-    core: CoreConnector<PgDriver>,
-    logical: Arc<Logical<PgDriver>>,
-    /// The monitor of the cluster lives as long as its clients.
-    _cluster: Option<ClusterSession>,
-}
-
-impl Shared {
-    pub(crate) fn pipeline(&self) -> &Pipeline<PgDriver> {
-        self.core.pipeline()
-    }
-
-    pub(crate) fn logical(&self) -> &Arc<Logical<PgDriver>> {
-        &self.logical
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.logical.fmt(f)
-    }
-}
-
-/// The physical connection a call goes out on.
-pub(crate) enum Now<'a> {
-    Base(&'a Physical),
-    Newer(Arc<Physical>),
-}
-
-impl Deref for Now<'_> {
-    type Target = Physical;
-
-    #[inline]
-    fn deref(&self) -> &Physical {
-        match self {
-            Self::Base(base) => base,
-            Self::Newer(newer) => newer,
-        }
-    }
-}
-
-/// Gives a driver's result its meaning. The failure is boxed, so that the future of a call stays small.
-macro_rules! checked {
-    ($result:expr, $slot:expr) => {
-        match $result {
-            Ok(value) => Ok(value),
-            Err(error) => Err(Box::pin(call_failed(error, $slot)).await),
-        }
-    };
-}
-pub(crate) use checked;
-
-/// Runs `$exchange` with the driver's form of `$statement`: `$driver` is bound to something it accepts.
-macro_rules! with_statement {
-    ($statement:expr, $client:expr, $slot:expr, $known:expr, |$driver:ident| $exchange:expr) => {
-        match $statement {
-            Kind::Sql($driver) => $exchange,
-            Kind::Driver($driver) => $exchange,
-            Kind::Statement(statement) => match statement.on($client, $slot, $known).await {
-                Ok(statement) => {
-                    let $driver = &statement;
-                    $exchange
-                }
-                Err(error) => Err(error),
-            },
-        }
-    };
-}
-pub(crate) use with_statement;
 
 /// One call: `$exchange` runs on the connection of the moment, inside the plugins.
 macro_rules! through {
@@ -144,7 +64,7 @@ macro_rules! execute {
         let kind = $statement.kind();
         through!($self, $method, kind.sql(), |physical| {
             let $client = &physical.client;
-            with_statement!(kind, $client, physical.slot(), &physical.statements, |$driver| $exchange)
+            with_fresh_statement!(kind, $client, physical.slot(), &physical.statements, |$driver| $exchange)
         })
     }};
 }
@@ -170,15 +90,8 @@ macro_rules! lend {
 
 impl Client {
     pub(crate) fn new(core: CoreConnector<PgDriver>, physical: Physical) -> Self {
-        let logical = Arc::new(Logical::<PgDriver>::new(Arc::clone(physical.slot())));
-        physical.delivery.to(logical.session().inbox());
-        let shared = Shared { _cluster: core.cluster_session(), core, logical };
-        Self {
-            base: physical,
-            switched: AtomicBool::new(false),
-            newer: ArcSwapOption::empty(),
-            shared: Arc::new(shared),
-        }
+        let shared = Shared::new(core, &physical);
+        Self { current: Current::new(physical), shared: Arc::new(shared) }
     }
 
     /// Begins a transaction. It is rolled back unless [`Transaction::commit`] is called.
@@ -365,7 +278,13 @@ impl Client {
         I: IntoIterator<Item = P>,
         I::IntoIter: ExactSizeIterator,
     {
-        execute!(self, Method::Execute, statement, |client, driver| client.execute_raw(driver, params).await)
+        let kind = statement.kind();
+        through!(self, Method::Execute, kind.sql(), |physical| {
+            let client = &physical.client;
+            with_statement!(kind, client, physical.slot(), &physical.statements, |driver| {
+                client.execute_raw(driver, params).await
+            })
+        })
     }
 
     /// Executes a `COPY … FROM STDIN` and returns a sink for its data.
@@ -447,7 +366,7 @@ impl Client {
     /// Read what arrives with [`notifications`](Self::notifications). A `LISTEN` in SQL text is not repeated on a new
     /// connection; and inside a transaction that is rolled back the subscription is lost.
     pub async fn listen(&self, channel: &str) -> Result<()> {
-        let session = self.shared.logical.session();
+        let session = self.shared.logical().session();
         // First, so that a connection being prepared meanwhile is subscribed too.
         let is_new = session.listen(channel);
         let result = self.listen_sql(&format!("LISTEN {}", quoted(channel))).await;
@@ -459,7 +378,7 @@ impl Client {
 
     /// Ends the subscription to a channel.
     pub async fn unlisten(&self, channel: &str) -> Result<()> {
-        self.shared.logical.session().unlisten(channel);
+        self.shared.logical().session().unlisten(channel);
         self.listen_sql(&format!("UNLISTEN {}", quoted(channel))).await
     }
 
@@ -469,49 +388,45 @@ impl Client {
 
     /// The notifications of the channels listened to, from now on. A stream made before ends.
     pub fn notifications(&self) -> Notifications {
-        self.shared.logical.session().subscribe()
+        self.shared.logical().session().subscribe()
     }
 
     /// A token to cancel what runs on the connection of this moment.
     pub fn cancel_token(&self) -> CancelToken {
-        let physical = self.current();
-        CancelToken::new(
-            &physical.client,
-            &physical.dialled,
-            self.shared.core.settings().network.connect_timeout,
-        )
+        let physical = self.current.now();
+        CancelToken::new(&physical.client, &physical.dialled, self.shared.connect_limit())
     }
 
     /// Forgets what the driver knows about user-defined types.
     pub fn clear_type_cache(&self) {
-        self.current().client.clear_type_cache();
+        self.current.now().client.clear_type_cache();
     }
 
     /// Whether the connection is gone and no other is waiting to take its place.
     ///
     /// With the failover plugin the next call may still find another one.
     pub fn is_closed(&self) -> bool {
-        !self.shared.logical.has_parked() && self.current().client.is_closed()
+        !self.shared.logical().has_parked() && self.current.now().client.is_closed()
     }
 
     /// What is known of the connection in use: its host, its role, its age.
     pub fn slot(&self) -> Arc<Slot> {
-        self.shared.logical.newest()
+        self.shared.logical().newest()
     }
 
     /// The state of the transaction as the server last told it. While calls are running it is that of the call that
     /// ended last.
     pub fn transaction_state(&self) -> TransactionState {
-        self.current().slot().transaction()
+        self.current.now().slot().transaction()
     }
 
     /// The connection for the next call: one that waits is put to use first.
     #[inline]
     fn now(&self, call: &Call<'_, PgDriver>) -> Result<Now<'_>> {
-        if self.shared.logical.has_parked() {
-            self.adopt();
+        if self.shared.logical().has_parked() {
+            self.current.adopt(self.shared.logical());
         }
-        let now = self.current();
+        let now = self.current.now();
         call.uses(now.slot());
         if now.slot().has_ended() {
             return Err(already_ended(now.slot()));
@@ -519,92 +434,19 @@ impl Client {
         Ok(now)
     }
 
-    /// The connection in use.
-    #[inline]
-    fn current(&self) -> Now<'_> {
-        if !self.switched.load(Ordering::Acquire) {
-            return Now::Base(&self.base);
+    /// The newest connection as a whole, and what goes with it, borrowed apart.
+    pub(crate) async fn exclusive(&mut self) -> Result<(&mut Physical, &Arc<Shared>)> {
+        if !self.current.fold(self.shared.logical()) {
+            let fresh = self.shared.connect().await?;
+            self.current.set_base(fresh);
         }
-        Now::Newer(
-            self.newer.load_full().expect("it is stored before the flag is set and taken out by `&mut` only"),
-        )
-    }
-
-    #[cold]
-    fn adopt(&self) {
-        let mut replaced = None;
-        self.shared.logical.adopt(|connection| {
-            replaced = self.newer.swap(Some(Arc::new(connection)));
-            self.switched.store(true, Ordering::Release);
-        });
-        drop(replaced);
-    }
-
-    /// Makes the newest connection the base, so that it can be borrowed as a whole.
-    pub(crate) async fn fold(&mut self) -> Result<()> {
-        if self.shared.logical.has_parked() {
-            let mut parked = None;
-            self.shared.logical.adopt(|connection| parked = Some(connection));
-            if let Some(parked) = parked {
-                self.set_base(parked);
-            }
-        }
-        if !*self.switched.get_mut() {
-            return Ok(());
-        }
-        let newer = self.newer.swap(None).expect("it is stored before the flag is set");
-        match Arc::try_unwrap(newer) {
-            Ok(newer) => self.set_base(newer),
-            // A call was started and forgotten: its future still holds the connection, and always will.
-            Err(held) => {
-                self.newer.store(Some(held));
-                let fresh = self.fresh().await?;
-                self.set_base(fresh);
-            }
-        }
-        Ok(())
-    }
-
-    fn set_base(&mut self, physical: Physical) {
-        self.newer.store(None);
-        *self.switched.get_mut() = false;
-        self.base = physical;
-    }
-
-    /// Another connection for the same logical one.
-    async fn fresh(&self) -> Result<Physical> {
-        let mut physical = self.shared.core.connect().await?;
-        let logical = &self.shared.logical;
-        let limit = self.shared.core.settings().network.connect_timeout;
-        match timeout(limit, self.shared.core.driver().configure(&mut physical, logical.session())).await {
-            Ok(configured) => configured.map_err(into_error)?,
-            Err(_) => {
-                let text = "the session could not be restored on a new connection in time";
-                return Err(Error::new(ErrorKind::Timeout(Phase::Connect), text));
-            }
-        }
-        // Through the parking place, so that the logical connection knows its newest one.
-        let slot = Arc::clone(physical.slot());
-        logical.park(physical, slot, None);
-        let mut parked = None;
-        logical.adopt(|connection| parked = Some(connection));
-        parked
-            .ok_or_else(|| Error::new(ErrorKind::HostUnavailable, "the new connection was replaced at once"))
-    }
-
-    /// The base and what goes with it, borrowed apart. Only after [`fold`](Self::fold).
-    pub(crate) fn parts(&mut self) -> (&mut Physical, &Arc<Shared>) {
-        (&mut self.base, &self.shared)
-    }
-
-    pub(crate) fn connect_limit(shared: &Shared) -> std::time::Duration {
-        shared.core.settings().network.connect_timeout
+        Ok((self.current.base_mut(), &self.shared))
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.shared.logical.session().close();
+        self.shared.logical().session().close();
     }
 }
 
@@ -612,7 +454,7 @@ impl Drop for Client {
 impl Ask for Client {
     fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Table>> {
         Box::pin(async move {
-            let physical = self.current();
+            let physical = self.current.now();
             match fetch_text(&physical.client, sql).await {
                 Ok(table) => Ok(table),
                 Err(error) => Err(call_failed(error, physical.slot()).await),
@@ -623,6 +465,6 @@ impl Ask for Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("connection", &*self.current()).finish_non_exhaustive()
+        f.debug_struct("Client").field("connection", &*self.current.now()).finish_non_exhaustive()
     }
 }

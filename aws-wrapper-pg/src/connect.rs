@@ -45,19 +45,16 @@ pub(crate) async fn connect(driver: &PgDriver, request: &ConnectRequest) -> Resu
     let (socket, peer) = dial(driver, request).await?;
     let name = request.host().host().to_owned();
     let dialled = Dialled { peer, name, tls: Arc::clone(driver.tls()), socket: driver.socket(request) };
-    let (client, role) = match dialled.handshake() {
-        Some(handshake) => {
-            config.ssl_mode(driver.tls().driver_mode());
-            let refuse_cleartext = !driver.tls().may_send_cleartext();
-            let stream = Observed::new(socket, Scanner::new(Arc::clone(slot), refuse_cleartext));
-            let opened = config.connect_raw(stream, ObservingTls(handshake)).await;
-            start(opened, request, &delivery)?
-        }
-        None => {
-            config.ssl_mode(SslMode::Disable);
-            let stream = Observed::new(socket, Scanner::new(Arc::clone(slot), false));
-            start(config.connect_raw(stream, NoTls).await, request, &delivery)?
-        }
+    let (client, role) = if let Some(handshake) = dialled.handshake() {
+        config.ssl_mode(driver.tls().driver_mode());
+        let scanner = Scanner::new(Arc::clone(slot), !driver.tls().may_send_cleartext());
+        let opened = config.connect_raw(Observed::new(socket, scanner), ObservingTls(handshake)).await;
+        start(opened, request, &delivery)?
+    } else {
+        // Not the branch above with TLS off: what `NoTls` can do is hidden in the driver, and the type must be it.
+        config.ssl_mode(SslMode::Disable);
+        let scanner = Scanner::new(Arc::clone(slot), false);
+        start(config.connect_raw(Observed::new(socket, scanner), NoTls).await, request, &delivery)?
     };
     Ok(Physical::new(client, Arc::clone(slot), role, dialled, delivery, Arc::clone(request.shared())))
 }
@@ -72,7 +69,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (client, connection) = opened.map_err(DriverError::Connect)?;
+    let (client, connection) = opened.map_err(DriverError::connect)?;
     let role = match connection.parameter("in_hot_standby") {
         Some("on") => Some(Role::Reader),
         Some("off") => Some(Role::Writer),
@@ -218,7 +215,7 @@ async fn dial(driver: &PgDriver, request: &ConnectRequest) -> Result<(Socket, Pe
         let socket = peer.dial(&options).await.map_err(|source| peer.failed(source))?;
         return Ok((socket, peer));
     }
-    let failed = |source| DriverError::Dial { target: host.to_string(), source };
+    let failed = |source| DriverError::dial(host.to_string(), source);
     let addresses = match driver.fixed_address(host.host()) {
         Some(address) => vec![SocketAddr::new(address, host.port())],
         None => request.shared().resolver().resolve(host.host(), host.port()).await.map_err(failed)?,
@@ -263,7 +260,7 @@ impl Peer {
             Self::Tcp(address) => address.to_string(),
             Self::Unix(path) => path.display().to_string(),
         };
-        DriverError::Dial { target, source }
+        DriverError::dial(target, source)
     }
 }
 

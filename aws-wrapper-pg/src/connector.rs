@@ -61,6 +61,11 @@ impl Connector {
         self.core.services()
     }
 
+    /// The connector of the core, for plugins and pools: driver, topology, pipeline.
+    pub fn core(&self) -> &CoreConnector<PgDriver> {
+        &self.core
+    }
+
     /// The settings in force.
     pub fn settings(&self) -> &Arc<Settings> {
         self.core.settings()
@@ -285,47 +290,38 @@ fn set_driver(config: &mut Config, name: &str, value: &str) -> Result<()> {
     let one: Config = format!("{name}='{escaped}'").parse().map_err(|error| {
         Error::config(format!("parameter `{name}`: the value is not accepted")).with_source(error)
     })?;
-    match name {
-        "user" => drop(one.get_user().map(|user| config.user(user))),
-        "password" => drop(one.get_password().map(|password| config.password(password))),
-        "dbname" => drop(one.get_dbname().map(|name| config.dbname(name))),
-        "options" => drop(one.get_options().map(|options| config.options(options))),
-        "application_name" => drop(one.get_application_name().map(|name| config.application_name(name))),
-        "sslnegotiation" => drop(config.ssl_negotiation(one.get_ssl_negotiation())),
-        "host" => {
-            for host in one.get_hosts() {
-                match host {
-                    Host::Tcp(name) => config.host(name),
-                    #[cfg(unix)]
-                    Host::Unix(path) => config.host_path(path),
-                };
-            }
-        }
-        "hostaddr" => {
-            for address in one.get_hostaddrs() {
-                config.hostaddr(*address);
-            }
-        }
-        "port" => {
-            for port in one.get_ports() {
-                config.port(*port);
-            }
-        }
-        "connect_timeout" => drop(one.get_connect_timeout().map(|limit| config.connect_timeout(*limit))),
-        "tcp_user_timeout" => drop(one.get_tcp_user_timeout().map(|limit| config.tcp_user_timeout(*limit))),
-        "keepalives" => drop(config.keepalives(one.get_keepalives())),
-        "keepalives_idle" => drop(config.keepalives_idle(one.get_keepalives_idle())),
-        "keepalives_interval" => {
-            drop(one.get_keepalives_interval().map(|time| config.keepalives_interval(time)))
-        }
-        "keepalives_retries" => {
-            drop(one.get_keepalives_retries().map(|count| config.keepalives_retries(count)))
-        }
-        "target_session_attrs" => drop(config.target_session_attrs(one.get_target_session_attrs())),
-        "channel_binding" => drop(config.channel_binding(one.get_channel_binding())),
-        "load_balance_hosts" => drop(config.load_balance_hosts(one.get_load_balance_hosts())),
-        _ => unreachable!("only the driver's parameters are passed on"),
+    for host in one.get_hosts() {
+        match host {
+            Host::Tcp(name) => config.host(name),
+            #[cfg(unix)]
+            Host::Unix(path) => config.host_path(path),
+        };
     }
+    for address in one.get_hostaddrs() {
+        config.hostaddr(*address);
+    }
+    for port in one.get_ports() {
+        config.port(*port);
+    }
+    let _: Option<&mut Config> = match name {
+        "user" => one.get_user().map(|user| config.user(user)),
+        "password" => one.get_password().map(|password| config.password(password)),
+        "dbname" => one.get_dbname().map(|name| config.dbname(name)),
+        "options" => one.get_options().map(|options| config.options(options)),
+        "application_name" => one.get_application_name().map(|name| config.application_name(name)),
+        "sslnegotiation" => Some(config.ssl_negotiation(one.get_ssl_negotiation())),
+        "host" | "hostaddr" | "port" => None,
+        "connect_timeout" => one.get_connect_timeout().map(|limit| config.connect_timeout(*limit)),
+        "tcp_user_timeout" => one.get_tcp_user_timeout().map(|limit| config.tcp_user_timeout(*limit)),
+        "keepalives" => Some(config.keepalives(one.get_keepalives())),
+        "keepalives_idle" => Some(config.keepalives_idle(one.get_keepalives_idle())),
+        "keepalives_interval" => one.get_keepalives_interval().map(|time| config.keepalives_interval(time)),
+        "keepalives_retries" => one.get_keepalives_retries().map(|count| config.keepalives_retries(count)),
+        "target_session_attrs" => Some(config.target_session_attrs(one.get_target_session_attrs())),
+        "channel_binding" => Some(config.channel_binding(one.get_channel_binding())),
+        "load_balance_hosts" => Some(config.load_balance_hosts(one.get_load_balance_hosts())),
+        _ => unreachable!("only the driver's parameters are passed on"),
+    };
     Ok(())
 }
 

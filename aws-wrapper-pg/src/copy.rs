@@ -88,7 +88,7 @@ impl<T: Buf + 'static + Send> Sink<T> for CopyInSink<T> {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.poll(cx, |sink, cx| sink.poll_ready(cx))
+        self.poll(cx, Sink::poll_ready)
     }
 
     /// Nothing can be waited for here, so a failure comes out of the next step.
@@ -103,7 +103,7 @@ impl<T: Buf + 'static + Send> Sink<T> for CopyInSink<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.poll(cx, |sink, cx| sink.poll_flush(cx))
+        self.poll(cx, Sink::poll_flush)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

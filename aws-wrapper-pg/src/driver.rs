@@ -145,10 +145,8 @@ impl fmt::Debug for PgDriver {
 /// A closed connection with the reason, as far as it is known already.
 fn ended_or(error: tokio_postgres::Error, slot: &Slot) -> DriverError {
     match slot.end_reason() {
-        Some(reason) if error.is_closed() => {
-            DriverError::Ended { reason: reason.clone(), source: Some(error) }
-        }
-        _ => DriverError::Statement(error),
+        Some(reason) if error.is_closed() => DriverError::ended(reason.clone(), Some(error)),
+        _ => DriverError::statement(error),
     }
 }
 

@@ -15,34 +15,38 @@ use crate::classify::{classify, sqlstate};
 /// What can go wrong between the wrapper and one server.
 ///
 /// [`pg_error`] finds the driver's own error in whatever the wrapper returns; this type is what stands between the two.
+pub struct DriverError(pub(crate) Box<Cause>);
+
+/// What a [`DriverError`] is.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum DriverError {
-    /// No socket: the name does not resolve, or no address answers.
-    #[non_exhaustive]
-    Dial {
-        /// What was dialled.
-        target: String,
-        /// Why it failed; of several addresses the last.
-        source: io::Error,
-    },
-    /// TLS cannot be set up as asked.
-    Tls(rustls::Error),
+pub(crate) enum Cause {
+    /// No socket to `target`: the name does not resolve, or no address answers; of several addresses the last.
+    Dial { target: String, source: io::Error },
     /// TLS, start-up or authentication failed.
     Connect(tokio_postgres::Error),
     /// A statement failed on an established connection.
     Statement(tokio_postgres::Error),
-    /// The connection is gone.
-    #[non_exhaustive]
-    Ended {
-        /// Why, as far as anybody saw it.
-        reason: EndReason,
-        /// What the driver said, if it was asked at all.
-        source: Option<tokio_postgres::Error>,
-    },
+    /// The connection is gone; why, as far as anybody saw it, and what the driver said, if it was asked at all.
+    Ended { reason: EndReason, source: Option<tokio_postgres::Error> },
 }
 
 impl DriverError {
+    pub(crate) fn dial(target: String, source: io::Error) -> Self {
+        Self(Box::new(Cause::Dial { target, source }))
+    }
+
+    pub(crate) fn connect(error: tokio_postgres::Error) -> Self {
+        Self(Box::new(Cause::Connect(error)))
+    }
+
+    pub(crate) fn statement(error: tokio_postgres::Error) -> Self {
+        Self(Box::new(Cause::Statement(error)))
+    }
+
+    pub(crate) fn ended(reason: EndReason, source: Option<tokio_postgres::Error>) -> Self {
+        Self(Box::new(Cause::Ended { reason, source }))
+    }
+
     /// The driver's error in words: its own text for what the server said is only "db error".
     pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
         match (error.as_db_error(), error.source()) {
@@ -53,24 +57,28 @@ impl DriverError {
     }
 }
 
+impl fmt::Debug for DriverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl fmt::Display for DriverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dial { target, source } => write!(f, "cannot reach {target}: {source}"),
-            Self::Tls(source) => write!(f, "TLS: {source}"),
-            Self::Connect(source) | Self::Statement(source) => f.write_str(&Self::describe(source)),
-            Self::Ended { reason, .. } => write!(f, "the connection has ended: {}", reason.message),
+        match &*self.0 {
+            Cause::Dial { target, source } => write!(f, "cannot reach {target}: {source}"),
+            Cause::Connect(source) | Cause::Statement(source) => f.write_str(&Self::describe(source)),
+            Cause::Ended { reason, .. } => write!(f, "the connection has ended: {}", reason.message),
         }
     }
 }
 
 impl StdError for DriverError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Dial { source, .. } => Some(source),
-            Self::Tls(source) => Some(source),
-            Self::Connect(source) | Self::Statement(source) => Some(source),
-            Self::Ended { source, .. } => source.as_ref().map(|source| source as _),
+        match &*self.0 {
+            Cause::Dial { source, .. } => Some(source),
+            Cause::Connect(source) | Cause::Statement(source) => Some(source),
+            Cause::Ended { source, .. } => source.as_ref().map(|source| source as _),
         }
     }
 }
@@ -85,16 +93,17 @@ pub(crate) fn into_error(error: DriverError) -> Error {
     let class = classify(&error);
     let code = sqlstate(&error).map(str::to_owned);
     let message = error.to_string();
-    let aborted = matches!(&error, DriverError::Ended { reason, .. } if reason.aborted);
-    let wrapped = match (error, class) {
+    let (wrapped, aborted) = match *error.0 {
         // Straight to the driver's error: the message already says what is in between.
-        (DriverError::Connect(source) | DriverError::Statement(source), DriverClass::Login) => {
-            Error::new(ErrorKind::Login, message).with_source(source)
+        Cause::Connect(source) | Cause::Statement(source) => {
+            let kind = if class == DriverClass::Login { ErrorKind::Login } else { ErrorKind::Driver(class) };
+            (Error::new(kind, message).with_source(source), false)
         }
-        (DriverError::Connect(source) | DriverError::Statement(source), class) => {
-            Error::new(ErrorKind::Driver(class), message).with_source(source)
+        Cause::Ended { ref reason, .. } => {
+            let aborted = reason.aborted;
+            (Error::driver(class, error), aborted)
         }
-        (error, class) => Error::driver(class, error),
+        Cause::Dial { .. } => (Error::driver(class, error), false),
     };
     let wrapped = match code {
         Some(code) => wrapped.with_sqlstate(&code),
@@ -112,18 +121,16 @@ pub(crate) fn into_error(error: DriverError) -> Error {
 /// task saw, which may come a moment later.
 pub(crate) async fn call_failed(error: tokio_postgres::Error, slot: &Arc<Slot>) -> Error {
     if !error.is_closed() {
-        return into_error(DriverError::Statement(error)).with_host(slot.host());
+        return into_error(DriverError::statement(error)).with_host(slot.host());
     }
     let _ = timeout(REASON_LIMIT, slot.wait_ended()).await;
-    into_error(DriverError::Ended { reason: reason_of(slot), source: Some(error) }).with_host(slot.host())
+    into_error(DriverError::ended(reason_of(slot), Some(error))).with_host(slot.host())
 }
 
 /// The error of a call that found the connection gone before it sent anything.
 #[cold]
 pub(crate) fn already_ended(slot: &Slot) -> Error {
-    into_error(DriverError::Ended { reason: reason_of(slot), source: None })
-        .with_host(slot.host())
-        .with_nothing_sent()
+    into_error(DriverError::ended(reason_of(slot), None)).with_host(slot.host()).with_nothing_sent()
 }
 
 fn reason_of(slot: &Slot) -> EndReason {
@@ -133,3 +140,14 @@ fn reason_of(slot: &Slot) -> EndReason {
 
 /// The driver closes its request channel a moment before the reason is stored.
 const REASON_LIMIT: Duration = Duration::from_millis(50);
+
+/// Gives a driver's result its meaning. The failure is boxed, so that the future of a call stays small.
+macro_rules! checked {
+    ($result:expr, $slot:expr) => {
+        match $result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(Box::pin(call_failed(error, $slot)).await),
+        }
+    };
+}
+pub(crate) use checked;

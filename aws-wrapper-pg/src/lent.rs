@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 
 use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::error::{Error, ErrorKind, Result};
+use aws_wrapper_core::method::Method;
 use aws_wrapper_core::pipeline::call::Lent as CoreLent;
 use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
 
-use crate::client::Shared;
 use crate::driver::PgDriver;
 use crate::error::{DriverError, call_failed, into_error};
 use crate::physical::Lease;
+use crate::shared::Shared;
 
 /// The call of a stream: it is over when the stream is, and recovery is asked for when the stream fails.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Life {
         *self = match std::mem::replace(self, Self::Over) {
             Self::Open(Some(lent)) => Self::Failing(Box::pin(lent.fail(error))),
             Self::Open(None) => {
-                let error = into_error(DriverError::Statement(error));
+                let error = into_error(DriverError::statement(error));
                 Self::Failing(Box::pin(std::future::ready(error)))
             }
             other @ (Self::Failing(_) | Self::Done | Self::Over) => other,
@@ -116,10 +117,6 @@ impl Ask for NoAsk {
 }
 
 /// A call that a stream can take along.
-pub(crate) fn owned_call(
-    method: aws_wrapper_core::method::Method,
-    sql: Option<&str>,
-    shared: &Shared,
-) -> Call<'static, PgDriver> {
+pub(crate) fn owned_call(method: Method, sql: Option<&str>, shared: &Shared) -> Call<'static, PgDriver> {
     Call::owned(method, sql.map(str::to_owned), Arc::clone(shared.logical()), Arc::new(NoAsk))
 }

@@ -67,10 +67,6 @@ impl Session {
         self.channels.lock().remove(channel);
     }
 
-    pub(crate) fn unlisten_all(&self) {
-        self.channels.lock().clear();
-    }
-
     /// The statements that subscribe a connection to every channel, if there is one.
     pub(crate) fn listen_sql(&self) -> Option<String> {
         let channels = self.channels.lock();

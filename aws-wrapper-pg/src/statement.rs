@@ -3,16 +3,21 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::session::transaction::TransactionState;
 use parking_lot::Mutex;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Column};
 
 /// A prepared statement. Cheap to clone.
 ///
-/// It is logical, its SQL and types: on a connection that does not know it yet it is prepared again by itself, once.
+/// It is logical, its SQL and types: on a connection that does not know it yet it is prepared again by itself, once. So
+/// it is, outside of transactions, when a table it reads was altered or the server has forgotten it.
 #[derive(Clone)]
 pub struct Statement(Arc<Logical>);
 
@@ -24,6 +29,8 @@ struct Logical {
     first: tokio_postgres::Statement,
     /// The connection it was prepared on, known by its slot; nothing for a client that is not the wrapper's.
     first_on: Option<Weak<Slot>>,
+    /// Whether the server has forgotten `first` or refuses to run it any more.
+    first_is_stale: AtomicBool,
     /// Of text and types.
     hash: u64,
 }
@@ -44,7 +51,14 @@ impl Statement {
         (sql, &types).hash(&mut hasher);
         let hash = hasher.finish();
         let first_on = on.map(Arc::downgrade);
-        Ok(Self(Arc::new(Logical { sql: sql.to_owned(), types, first, first_on, hash })))
+        Ok(Self(Arc::new(Logical {
+            sql: sql.to_owned(),
+            types,
+            first,
+            first_on,
+            first_is_stale: AtomicBool::new(false),
+            hash,
+        })))
     }
 
     /// The types of the parameters.
@@ -73,7 +87,7 @@ impl Statement {
         slot: &Arc<Slot>,
         known: &Statements,
     ) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
-        if self.0.first_on.as_ref().is_some_and(|first| std::ptr::eq(first.as_ptr(), Arc::as_ptr(slot))) {
+        if self.is_first_on(slot) && !self.0.first_is_stale.load(Ordering::Relaxed) {
             return Ok(self.0.first.clone());
         }
         if let Some(statement) = known.find(self) {
@@ -82,6 +96,30 @@ impl Statement {
         let statement = client.prepare_typed(&self.0.sql, &self.0.types).await?;
         known.insert(self, &statement);
         Ok(statement)
+    }
+
+    fn is_first_on(&self, slot: &Arc<Slot>) -> bool {
+        self.0.first_on.as_ref().is_some_and(|first| std::ptr::eq(first.as_ptr(), Arc::as_ptr(slot)))
+    }
+
+    /// Whether executing it failed only because the server has forgotten it, or because a table has changed since; then
+    /// it is forgotten here too, and executing it once more prepares it again.
+    ///
+    /// Nothing was executed in that case. Inside a transaction it is too late: the transaction has failed.
+    pub(crate) async fn is_stale(
+        &self,
+        error: &tokio_postgres::Error,
+        slot: &Arc<Slot>,
+        known: &Statements,
+    ) -> bool {
+        if !is_about_staleness(error) || slot.settled(SETTLE_LIMIT).await != TransactionState::Idle {
+            return false;
+        }
+        if self.is_first_on(slot) {
+            self.0.first_is_stale.store(true, Ordering::Relaxed);
+        }
+        known.forget(self);
+        true
     }
 
     /// For a client that is not the wrapper's: the driver's statement if one of those made it.
@@ -94,6 +132,16 @@ impl Statement {
         }
         client.prepare_typed(&self.0.sql, &self.0.types).await
     }
+}
+
+/// The state after an error comes right behind the error.
+const SETTLE_LIMIT: Duration = Duration::from_secs(1);
+
+fn is_about_staleness(error: &tokio_postgres::Error) -> bool {
+    let Some(db) = error.as_db_error() else { return false };
+    // The text of the second one is translated; the place in the server's source is not.
+    *db.code() == SqlState::INVALID_SQL_STATEMENT_NAME
+        || (*db.code() == SqlState::FEATURE_NOT_SUPPORTED && db.routine() == Some("RevalidateCachedQuery"))
 }
 
 impl fmt::Debug for Statement {
@@ -136,6 +184,11 @@ impl Statements {
         Some(entry.prepared.clone())
     }
 
+    fn forget(&self, statement: &Statement) {
+        let forgotten = self.0.lock().by_hash.remove(&statement.0.hash);
+        drop(forgotten);
+    }
+
     fn insert(&self, statement: &Statement, prepared: &tokio_postgres::Statement) {
         let dropped = {
             let mut known = self.0.lock();
@@ -163,6 +216,7 @@ pub trait ToStatement: sealed::Sealed {
 }
 
 mod sealed {
+    #[expect(unnameable_types, reason = "that is what seals the trait")]
     pub trait Sealed {}
 
     impl Sealed for str {}
@@ -215,3 +269,53 @@ impl ToStatement for tokio_postgres::Statement {
         Kind::Driver(self)
     }
 }
+
+/// Runs `$exchange` with the driver's form of `$statement`: `$driver` is bound to something it accepts.
+macro_rules! with_statement {
+    ($statement:expr, $client:expr, $slot:expr, $known:expr, |$driver:ident| $exchange:expr) => {
+        match $statement {
+            Kind::Sql($driver) => $exchange,
+            Kind::Driver($driver) => $exchange,
+            Kind::Statement(statement) => match statement.on($client, $slot, $known).await {
+                Ok(statement) => {
+                    let $driver = &statement;
+                    $exchange
+                }
+                Err(error) => Err(error),
+            },
+        }
+    };
+}
+pub(crate) use with_statement;
+
+/// As [`with_statement`], and once more if the statement turned out to be stale. What `$exchange` takes is borrowed.
+macro_rules! with_fresh_statement {
+    ($statement:expr, $client:expr, $slot:expr, $known:expr, |$driver:ident| $exchange:expr) => {
+        match $statement {
+            Kind::Sql($driver) => $exchange,
+            Kind::Driver($driver) => $exchange,
+            Kind::Statement(statement) => {
+                let mut is_first_try = true;
+                loop {
+                    let result = match statement.on($client, $slot, $known).await {
+                        Ok(statement) => {
+                            let $driver = &statement;
+                            $exchange
+                        }
+                        Err(error) => Err(error),
+                    };
+                    match result {
+                        Err(error) if is_first_try => {
+                            if !Box::pin(statement.is_stale(&error, $slot, $known)).await {
+                                break Err(error);
+                            }
+                            is_first_try = false;
+                        }
+                        result => break result,
+                    }
+                }
+            }
+        }
+    };
+}
+pub(crate) use with_fresh_statement;

@@ -304,7 +304,7 @@ mod tests {
         message(b'E', body.as_bytes())
     }
 
-    /// A row that imitates a ReadyForQuery, and what surrounds it.
+    /// A row that imitates a `ReadyForQuery`, and what surrounds it.
     fn answer(status: u8) -> Vec<u8> {
         let imitation = message(b'Z', b"E");
         [

@@ -15,15 +15,16 @@ use tokio_postgres::types::{BorrowToSql, ToSql, Type};
 use tokio_postgres::{IsolationLevel, Portal, Row, SimpleQueryMessage};
 
 use crate::cancel::CancelToken;
-use crate::client::{Client, Shared, checked, with_statement};
+use crate::client::Client;
 use crate::connect::Dialled;
 use crate::copy::{CopyInSink, CopyOutStream};
 use crate::driver::{PgDriver, fetch_text};
-use crate::error::{already_ended, call_failed};
+use crate::error::{already_ended, call_failed, checked};
 use crate::lent::{Lent, NoAsk, owned_call};
 use crate::physical::Lease;
 use crate::row_stream::RowStream;
-use crate::statement::{Kind, Statement, Statements, ToStatement};
+use crate::shared::Shared;
+use crate::statement::{Kind, Statement, Statements, ToStatement, with_statement};
 
 /// Begins a transaction with settings of its own. Made by [`Client::build_transaction`].
 #[derive(Debug)]
@@ -65,8 +66,7 @@ impl<'a> TransactionBuilder<'a> {
     /// # Errors
     /// When the connection is lost here nothing was lost with it: begin again.
     pub async fn start(self) -> Result<Transaction<'a>> {
-        self.client.fold().await?;
-        let (physical, shared) = self.client.parts();
+        let (physical, shared) = self.client.exclusive().await?;
         let call = Call::new(Method::Begin, None, shared.logical(), &NoAsk);
         let at = At {
             lease: &physical.lease,
@@ -469,7 +469,7 @@ impl Transaction<'_> {
 
     /// As [`Client::cancel_token`].
     pub fn cancel_token(&self) -> CancelToken {
-        CancelToken::new(self.inner.client(), self.at.dialled, Client::connect_limit(self.at.shared))
+        CancelToken::new(self.inner.client(), self.at.dialled, self.at.shared.connect_limit())
     }
 
     /// What is known of the connection.

@@ -1,0 +1,10 @@
+//! The adapter against a plain PostgreSQL server of its own.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod calls;
+mod ending;
+mod notifications;
+mod server;
+mod switching;
+mod tls;
+mod transactions;
