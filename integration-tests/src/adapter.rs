@@ -1,0 +1,62 @@
+//! What a scenario asks of a driver's adapter, so that one text serves all of them.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+
+use aws_wrapper_core::Result;
+use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::services::Services;
+
+/// Where to connect and how.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "made by tests field by field")]
+pub struct Target<'a> {
+    /// A host name of a cluster, or an address.
+    pub host: &'a str,
+    /// The port of all hosts.
+    pub port: u16,
+    /// What is shared, the resolver included.
+    pub services: Services,
+    /// Parameters of the wrapper or the driver; they win over user `app`, password `secret`, database `app`.
+    pub params: &'a [(&'a str, &'a str)],
+}
+
+/// One adapter.
+pub trait Adapter {
+    /// Opens sessions; cheap to clone.
+    type Connector: Clone + Debug + Send + Sync + 'static;
+    /// A logical connection.
+    type Session: Session;
+
+    /// A connector to `target`.
+    fn connector(target: &Target<'_>) -> Result<Self::Connector>;
+
+    /// What the connector shares.
+    fn services(connector: &Self::Connector) -> &Services;
+
+    /// Opens a session.
+    fn connect(connector: &Self::Connector) -> impl Future<Output = Result<Self::Session>> + Send;
+}
+
+/// A logical connection.
+pub trait Session: Debug + Send + 'static {
+    /// Asks the instance for its name.
+    const WHO: &'static str;
+    /// Keeps a call in flight for a minute.
+    const SLEEP: &'static str;
+
+    /// Runs a statement and returns how many rows it changed.
+    fn run(&mut self, sql: &str) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Runs a statement and returns the first column of its first row as text.
+    fn ask(&mut self, sql: &str) -> impl Future<Output = Result<String>> + Send;
+
+    /// The physical connection in use.
+    fn slot(&self) -> Arc<Slot>;
+
+    /// The name of the instance that answers.
+    fn who(&mut self) -> impl Future<Output = Result<String>> + Send {
+        self.ask(Self::WHO)
+    }
+}

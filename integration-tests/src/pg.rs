@@ -1,0 +1,61 @@
+//! The adapter of tokio-postgres.
+
+use std::sync::Arc;
+
+use aws_wrapper_core::Result;
+use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::services::Services;
+use aws_wrapper_pg::tokio_postgres::SimpleQueryMessage;
+use aws_wrapper_pg::{Client, Connector};
+
+use crate::adapter::{Adapter, Session, Target};
+
+/// tokio-postgres.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a name for a set of functions")]
+pub struct Pg;
+
+impl Adapter for Pg {
+    type Connector = Connector;
+    type Session = Client;
+
+    fn connector(target: &Target<'_>) -> Result<Connector> {
+        let mut builder =
+            Connector::builder().host(target.host).port(target.port).services(target.services.clone());
+        let defaults = [("user", "app"), ("password", "secret"), ("dbname", "app")];
+        for (name, value) in defaults.iter().chain(target.params) {
+            builder = builder.set(name, value)?;
+        }
+        builder.build()
+    }
+
+    fn services(connector: &Connector) -> &Services {
+        connector.services()
+    }
+
+    async fn connect(connector: &Connector) -> Result<Client> {
+        connector.connect().await
+    }
+}
+
+impl Session for Client {
+    const WHO: &'static str = "SELECT pg_catalog.aurora_db_instance_identifier()";
+    const SLEEP: &'static str = "SELECT pg_catalog.pg_sleep(60)";
+
+    async fn run(&mut self, sql: &str) -> Result<u64> {
+        self.execute(sql, &[]).await
+    }
+
+    async fn ask(&mut self, sql: &str) -> Result<String> {
+        let messages = self.simple_query(sql).await?;
+        let first = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+            _ => None,
+        });
+        Ok(first.unwrap_or_default())
+    }
+
+    fn slot(&self) -> Arc<Slot> {
+        Self::slot(self)
+    }
+}

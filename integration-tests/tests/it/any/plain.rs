@@ -1,0 +1,70 @@
+//! Servers that are no Aurora cluster.
+
+use std::time::Duration;
+
+use aurora_sim::{Cluster, Flavor};
+use aws_wrapper_core::error::{DriverClass, ErrorKind};
+use integration_tests::{Adapter, Session, failovers, on_built};
+use tokio::time::Instant;
+
+use super::Driver;
+
+#[test]
+fn with_a_plain_server_the_wrapper_simply_works() {
+    on_built(Cluster::builder().instances(1).flavor(Flavor::Plain), async |cluster| {
+        let address = cluster.names().lookup(&cluster.endpoint())[0].to_string();
+        for params in
+            [&[][..], &[("plugins", "failover")], &[("plugins", "initial_connection,failover,query_log")]]
+        {
+            let connector = cluster.connector_to::<Driver>(&address, params).unwrap();
+            let mut session = Driver::connect(&connector).await.unwrap();
+            assert_eq!(session.ask("SELECT 1").await.unwrap(), "1");
+            assert!(Driver::services(&connector).status().clusters.is_empty(), "{params:?}");
+            drop((session, connector));
+        }
+    });
+}
+
+/// A name of RDS promises a cluster; the server itself knows better, and without another host there is no failover.
+#[test]
+fn a_single_server_behind_a_name_of_rds_has_nowhere_to_fail_over_to() {
+    for flavor in [Flavor::Plain, Flavor::Rds] {
+        on_built(Cluster::builder().instances(1).flavor(flavor), async |cluster| {
+            let host = cluster.instance_endpoint("instance-1");
+            let connector = cluster.connector_to::<Driver>(&host, &[]).unwrap();
+            let mut events = Driver::services(&connector).subscribe();
+            let mut session = Driver::connect(&connector).await.unwrap();
+            assert_eq!(session.ask("SELECT 1").await.unwrap(), "1");
+            cluster.reset("instance-1").await.unwrap();
+            let start = Instant::now();
+            let error = session.ask("SELECT 1").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Driver(DriverClass::Network), "{flavor}: {error:?}");
+            assert!(!error.connection_usable(), "{flavor}: {error:?}");
+            assert!(start.elapsed() < Duration::from_secs(1), "{flavor}: {:?}", start.elapsed());
+            assert_eq!(failovers(&mut events), (0, Vec::new()), "{flavor}");
+        });
+    }
+}
+
+/// Without a topology each host of the connection string is asked.
+#[test]
+fn a_list_of_plain_servers_is_failed_over_by_asking_each() {
+    on_built(Cluster::builder().instances(2).flavor(Flavor::Plain), async |cluster| {
+        let address =
+            |instance: &str| cluster.names().lookup(&cluster.instance_endpoint(instance))[0].to_string();
+        let (first, second) = (address("instance-1"), address("instance-2"));
+        let params =
+            [("host", second.as_str()), ("plugins", "failover"), ("target_session_attrs", "read-write")];
+        let connector = cluster.connector_to::<Driver>(&first, &params).unwrap();
+        let mut session = Driver::connect(&connector).await.unwrap();
+        assert_eq!(session.ask("SHOW cluster_name").await.unwrap(), "instance-1");
+        cluster.replace_writer().await;
+        let error = session.ask("SELECT 1").await.unwrap_err();
+        assert!(error.is_failover_success(), "{error:?}");
+        assert_eq!(session.ask("SHOW cluster_name").await.unwrap(), "instance-2");
+        // A new session looks for the writer as well, whichever host stands first.
+        cluster.complete().await;
+        let mut second = Driver::connect(&connector).await.unwrap();
+        assert_eq!(second.ask("SHOW cluster_name").await.unwrap(), "instance-2");
+    });
+}

@@ -1,0 +1,71 @@
+//! The server ends one session; the host is fine.
+
+use std::time::Duration;
+
+use aws_wrapper_core::error::TransactionOutcome;
+use integration_tests::{Adapter, Expected, Session, host_down, on_cluster, switched};
+use tokio::time::{Instant, timeout};
+
+use super::Driver;
+
+#[test]
+fn a_session_that_was_idle_for_too_long_goes_on_at_the_same_host() {
+    terminated("SET idle_session_timeout = 100", TransactionOutcome::NotInTransaction);
+}
+
+#[test]
+fn a_transaction_that_was_idle_for_too_long_is_rolled_back() {
+    terminated("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 100", TransactionOutcome::RolledBack);
+}
+
+fn terminated(sql: &str, transaction: TransactionOutcome) {
+    on_cluster(3, async |cluster| {
+        for reads in [false, true] {
+            let host = if reads { cluster.reader_endpoint() } else { cluster.endpoint() };
+            let connector = cluster.connector_to::<Driver>(&host, &[]).unwrap();
+            let mut events = Driver::services(&connector).subscribe();
+            let mut session = Driver::connect(&connector).await.unwrap();
+            let instance = session.who().await.unwrap();
+            session.ask(sql).await.unwrap();
+            timeout(Duration::from_secs(5), session.slot().wait_ended())
+                .await
+                .expect("the server ends the session");
+
+            let start = Instant::now();
+            let error = session.who().await.unwrap_err();
+            let key = cluster.key(&instance);
+            switched(&error, &Expected { old: key.clone(), new: key, transaction });
+            assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+            assert_eq!(session.who().await.unwrap(), instance);
+            let down = host_down(&mut events);
+            assert!(down.is_empty(), "the host is not to blame: {down:?}");
+        }
+    });
+}
+
+/// An administrator's message looks the same for one session and for a whole server; the host is asked again.
+#[test]
+fn a_session_ended_by_an_administrator_goes_on_at_the_same_writer() {
+    on_cluster(3, async |cluster| {
+        let connector = cluster.connector::<Driver>(&[]);
+        let mut session = Driver::connect(&connector).await.unwrap();
+        let mut admin = cluster.admin::<Driver>("instance-1").await;
+        let mine = session.ask("SELECT pg_backend_pid()").await.unwrap();
+        admin.ask(&format!("SELECT pg_terminate_backend({mine})")).await.unwrap();
+        timeout(Duration::from_secs(5), session.slot().wait_ended())
+            .await
+            .expect("the server ends the session");
+        let start = Instant::now();
+        let error = session.who().await.unwrap_err();
+        switched(
+            &error,
+            &Expected {
+                old: cluster.key("instance-1"),
+                new: cluster.key("instance-1"),
+                transaction: TransactionOutcome::NotInTransaction,
+            },
+        );
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert_eq!(session.who().await.unwrap(), "instance-1");
+    });
+}
