@@ -50,7 +50,9 @@ impl Arguments {
                 ["--connections", value] => arguments.connections = number(value)?,
                 ["--out", value] => arguments.out = (*value).into(),
                 _ => {
-                    return Err(format!("{pair:?} is unknown; known: --blocks N, --connections N, --out DIR"));
+                    return Err(format!(
+                        "{pair:?} is unknown; known: --blocks N, --connections N, --out DIR"
+                    ));
                 }
             }
         }
