@@ -12,7 +12,8 @@ use crate::connection::Logical;
 use crate::driver::DriverDialect;
 use crate::error::Result;
 use crate::method::Method;
-use crate::registry::Slot;
+use crate::registry::{Ending, Slot};
+use crate::session::lexer;
 use crate::table::Table;
 
 /// One running call on a logical connection.
@@ -93,9 +94,26 @@ impl<'a, D: DriverDialect> Call<'a, D> {
         &*self.ask
     }
 
-    /// The adapter tells which physical connection carries the call.
+    /// The adapter tells which physical connection carries the call, before it is sent.
+    #[inline]
     pub fn uses(&self, slot: &Slot) {
         self.used.store(slot.id(), Ordering::Relaxed);
+        if self.may_commit() && !slot.has_ended() {
+            // Here and not when it fails: other calls fail with it, and it may be dropped before.
+            slot.set_ending(Ending::Commit);
+        }
+    }
+
+    /// Whether it can end an open transaction by committing it.
+    fn may_commit(&self) -> bool {
+        match self.method {
+            Method::Commit => true,
+            Method::Query | Method::QueryStream | Method::Execute => {
+                self.sql().is_some_and(lexer::one_may_commit_open)
+            }
+            Method::BatchExecute | Method::SimpleQuery => self.sql().is_some_and(lexer::may_commit_open),
+            _ => false,
+        }
     }
 
     /// The newest connection behind the logical one, if the call used it; `None` when it was replaced meanwhile.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
 
 use crate::driver::DriverDialect;
 use crate::error::{FailoverOutcome, FailoverReport};
@@ -29,6 +30,8 @@ struct State<D: DriverDialect> {
     newest: Arc<Slot>,
     /// How the last switch ended, for calls that failed together with the one that started it.
     last_switch: Option<(FailoverOutcome, FailoverReport)>,
+    /// The last switch that found no connection: from which one, and when that was clear.
+    last_failure: Option<(u64, Instant, FailoverReport)>,
 }
 
 impl<D: DriverDialect> Logical<D> {
@@ -36,7 +39,7 @@ impl<D: DriverDialect> Logical<D> {
     pub fn new(slot: Arc<Slot>) -> Self {
         Self {
             has_parked: AtomicBool::new(false),
-            state: Mutex::new(State { parked: None, newest: slot, last_switch: None }),
+            state: Mutex::new(State { parked: None, newest: slot, last_switch: None, last_failure: None }),
             switching: AsyncMutex::new(()),
             session: D::Session::default(),
         }
@@ -88,6 +91,18 @@ impl<D: DriverDialect> Logical<D> {
     /// How the last switch ended.
     pub fn last_switch(&self) -> Option<(FailoverOutcome, FailoverReport)> {
         self.state.lock().last_switch.clone()
+    }
+
+    /// No connection was found in place of the one of `lost`.
+    pub fn switch_failed(&self, lost: &Slot, report: FailoverReport) {
+        self.state.lock().last_failure = Some((lost.id(), Instant::now(), report));
+    }
+
+    /// How a switch away from `lost` failed that ended after `since`, for calls that waited for it meanwhile.
+    pub fn failure_since(&self, lost: &Slot, since: Instant) -> Option<FailoverReport> {
+        let state = self.state.lock();
+        let (id, at, report) = state.last_failure.as_ref()?;
+        (*id == lost.id() && *at > since).then(|| report.clone())
     }
 
     /// At most one switch at a time: hold this while looking for a new connection.

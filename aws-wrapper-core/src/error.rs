@@ -154,6 +154,9 @@ pub struct FailoverReport {
     pub last_error: Option<String>,
 }
 
+/// So many characters of a wrong value are shown.
+const LONGEST_SHOWN: usize = 200;
+
 impl Error {
     /// An error of `kind` with a message for people.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
@@ -172,9 +175,11 @@ impl Error {
 
     /// A wrong value of a parameter: names it, the value (never pass a secret) and what is accepted.
     pub fn parameter(name: &str, value: &str, accepted: &str) -> Self {
+        let shown: String = value.chars().take(LONGEST_SHOWN).collect();
+        let rest = if shown.len() < value.len() { "…" } else { "" };
         Self::new(
             ErrorKind::Config,
-            format!("parameter `{name}`: `{value}` is not accepted; expected {accepted}"),
+            format!("parameter `{name}`: `{shown}{rest}` is not accepted; expected {accepted}"),
         )
     }
 
@@ -425,9 +430,15 @@ impl fmt::Display for Error {
             }
         }
         if f.alternate() {
+            let mut said = inner.message.to_string();
             let mut next = self.source();
             while let Some(error) = next {
-                write!(f, ": {error}")?;
+                let text = error.to_string();
+                // An error often lends its text to the one around it.
+                if !said.contains(&text) {
+                    write!(f, ": {text}")?;
+                    said = text;
+                }
                 next = error.source();
             }
         }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -31,6 +31,16 @@ pub enum Purpose {
 
 impl Purpose {
     const ALL: [Self; 3] = [Self::Initial, Self::Switch, Self::Monitoring];
+}
+
+/// How a transaction is about to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// Its effect is dropped.
+    Rollback = 1,
+    /// Its effect is kept.
+    Commit = 2,
 }
 
 /// Why a physical connection ended.
@@ -69,7 +79,11 @@ pub struct Slot {
     /// Low byte: status of the last ReadyForQuery, 0 = not known now. Second byte: the last status that was known.
     /// Upper half: counts the times the server said it is ready.
     status: AtomicU32,
+    /// What was sent to end the transaction and may not have been answered yet.
+    ending: AtomicU8,
     ready: Notify,
+    /// How many wait for `ready`. Nobody does while all goes well, and telling nobody costs a lock.
+    waiting: AtomicU32,
     identity: OnceLock<Identity>,
     end_reason: OnceLock<EndReason>,
     ended: AtomicBool,
@@ -145,9 +159,15 @@ impl Slot {
     /// The server is ready for the next command, in this state. Only the task that reads the connection calls this.
     pub fn set_ready(&self, state: TransactionState) {
         let byte = state_to_byte(state);
+        if state == TransactionState::Idle && self.ending.load(Ordering::Relaxed) != 0 {
+            self.ending.store(0, Ordering::Relaxed);
+        }
         let count = (self.status.load(Ordering::Relaxed) >> COUNT_SHIFT).wrapping_add(1);
-        self.status.store(count << COUNT_SHIFT | byte << KNOWN_SHIFT | byte, Ordering::Release);
-        self.ready.notify_waiters();
+        // In one order with what a waiter does, so that either it sees the state or it is seen here.
+        self.status.swap(count << COUNT_SHIFT | byte << KNOWN_SHIFT | byte, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.ready.notify_waiters();
+        }
     }
 
     /// The server reported an error; its state is not known until it is ready again. Only the reading task calls this.
@@ -166,8 +186,28 @@ impl Slot {
         byte_to_state(self.status.load(Ordering::Acquire) >> KNOWN_SHIFT & STATUS)
     }
 
+    /// Says that a command is about to be sent that ends the transaction. Stands until no transaction is open.
+    pub fn set_ending(&self, ending: Ending) {
+        self.ending.fetch_max(ending as u8, Ordering::Relaxed);
+    }
+
+    /// What was sent to end the transaction, as long as the server has not said that none is open.
+    ///
+    /// Whoever sent it may have stopped waiting, so the state that was known last does not tell of it.
+    pub fn ending(&self) -> Option<Ending> {
+        match self.ending.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Ending::Rollback),
+            _ => Some(Ending::Commit),
+        }
+    }
+
     /// Waits until the state is known after an error, the connection has ended, or `limit` has passed.
     pub async fn settled(&self, limit: Duration) -> TransactionState {
+        if self.has_ended() || self.transaction() != TransactionState::Unknown {
+            return self.transaction();
+        }
+        let _waiting = Waiting::new(&self.waiting);
         let known = async {
             loop {
                 let ready = self.ready.notified();
@@ -233,6 +273,23 @@ impl Slot {
     }
 }
 
+/// One that waits for a state, for as long as it does.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicU32) -> Self {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slot")
@@ -289,7 +346,9 @@ impl Registry {
             purpose: AtomicU8::new(purpose as u8),
             opened_at: Instant::now(),
             status: AtomicU32::new(0),
+            ending: AtomicU8::new(0),
             ready: Notify::new(),
+            waiting: AtomicU32::new(0),
             identity: OnceLock::new(),
             end_reason: OnceLock::new(),
             ended: AtomicBool::new(false),
@@ -303,8 +362,10 @@ impl Registry {
 
     /// The connections that are alive now, in no order.
     pub fn slots(&self) -> Vec<Arc<Slot>> {
-        let slots = self.slots.lock();
-        slots.values().filter_map(Weak::upgrade).filter(|slot| !slot.has_ended()).collect()
+        // Not under the lock: the last handle on a slot takes it off the list when it is dropped.
+        let mut slots: Vec<_> = self.slots.lock().values().filter_map(Weak::upgrade).collect();
+        slots.retain(|slot| !slot.has_ended());
+        slots
     }
 }
 
@@ -351,6 +412,31 @@ mod tests {
         };
         let ((), state, ()) = tokio::join!(waiting, settled, act);
         assert_eq!(state, TransactionState::Unknown);
+    }
+
+    #[test]
+    fn slots_that_end_while_they_are_listed_do_no_harm() {
+        let registry = Arc::new(Registry::default());
+        let (done, is_done) = std::sync::mpsc::channel();
+        for lists in [false, true] {
+            let (registry, done) = (Arc::clone(&registry), done.clone());
+            std::thread::spawn(move || {
+                for _ in 0..100_000 {
+                    if lists {
+                        registry.slots();
+                    } else {
+                        let slots =
+                            [0; 8].map(|_| registry.open(HostKey::new("h", 1).unwrap(), Purpose::Initial));
+                        slots.iter().for_each(|slot| slot.mark_ended());
+                        drop(slots);
+                    }
+                }
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..2 {
+            is_done.recv_timeout(Duration::from_secs(60)).expect("nobody waits for ever");
+        }
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, broadcast};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::availability::AvailabilityStore;
@@ -36,8 +35,7 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.shared.tasks.stop().cancel();
-        self.shared.lingering.close_all();
+        self.shared.close();
     }
 }
 
@@ -109,7 +107,7 @@ impl Services {
     /// # Errors
     /// [`Timeout(Shutdown)`](crate::error::Phase::Shutdown) when something did not end in time.
     pub async fn shutdown(&self, limit: Duration) -> Result<()> {
-        self.shared().lingering.close_all();
+        self.shared().close();
         self.shared().tasks.shutdown(limit).await
     }
 
@@ -143,9 +141,24 @@ impl Shared {
         self.tasks.stop().run_until_cancelled(work).await.unwrap_or_else(|| Err(shut_down()))
     }
 
-    /// Runs the task that drives a physical connection; it is dropped when the services end.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-        self.tasks.spawn(task)
+    /// Runs the task that drives the physical connection of `slot`, and tells the slot how to abort it. It ends with the
+    /// services.
+    pub fn drive(&self, slot: &Slot, task: impl Future<Output = ()> + Send + 'static) {
+        // Not raced with the end of the services: that would cost every poll, and these are the polls of every call.
+        let task = self.tasks.spawn_until_aborted(task);
+        slot.set_abort(move || task.abort());
+        if self.is_shut_down() {
+            slot.abort(shut_down());
+        }
+    }
+
+    /// Ends everything: first the tasks that could open something new, then what is open.
+    fn close(&self) {
+        self.tasks.stop().cancel();
+        for slot in self.registry.slots() {
+            slot.abort(shut_down());
+        }
+        self.lingering.forget();
     }
 
     /// Gives a connection nobody uses any more `limit` to close politely, then aborts it.
@@ -160,8 +173,8 @@ impl Shared {
             return;
         }
         if self.lingering.push(slot, Instant::now() + limit) {
-            let shared = Arc::clone(self);
-            self.tasks.spawn(async move { shared.lingering.run().await });
+            let mut running = Running { shared: Arc::clone(self), ended_well: false };
+            self.tasks.spawn(async move { running.run().await });
         }
     }
 
@@ -187,6 +200,10 @@ impl Shared {
         opening.insert(host.clone(), Arc::downgrade(&semaphore));
         semaphore
     }
+}
+
+fn shut_down() -> EndReason {
+    EndReason::aborted("the services were shut down")
 }
 
 /// What [`Services::status`] returns.
@@ -247,9 +264,61 @@ impl Lingering {
         }
     }
 
-    fn close_all(&self) {
-        for (_, slot) in self.state.lock().waiting.drain(..) {
-            slot.abort(EndReason::aborted("the services were shut down"));
+    fn forget(&self) {
+        self.state.lock().waiting.clear();
+    }
+}
+
+/// The task can end with its runtime while another one uses the services: then the next push starts it again.
+struct Running {
+    shared: Arc<Shared>,
+    ended_well: bool,
+}
+
+impl Running {
+    async fn run(&mut self) {
+        self.shared.lingering.run().await;
+        self.ended_well = true;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended_well {
+            self.shared.lingering.state.lock().running = false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::registry::Purpose;
+
+    #[test]
+    fn connections_are_let_go_of_though_another_runtime_has_ended() {
+        let services = Services::new();
+        let shared = services.shared();
+        let aborted = [false, true].map(|is_last| {
+            let aborted = Arc::new(AtomicBool::new(false));
+            let slot = shared.registry.open(HostKey::new("h", 1).unwrap(), Purpose::Initial);
+            let seen = Arc::clone(&aborted);
+            slot.set_abort(move || seen.store(true, Ordering::SeqCst));
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                shared.linger(slot, Duration::from_secs(1));
+                if is_last {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
+            });
+            aborted
+        });
+        assert!(aborted.iter().all(|aborted| aborted.load(Ordering::SeqCst)));
     }
 }

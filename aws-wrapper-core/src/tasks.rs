@@ -56,13 +56,17 @@ impl Tasks {
     }
 
     /// Runs a task that ends by itself; it is dropped when everything has to end.
-    #[expect(clippy::disallowed_methods, reason = "this is the owner of tasks")]
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let stop = self.stop.clone();
-        let tracked = self.tracker.track_future(async move {
+        self.spawn_until_aborted(async move {
             let _ = stop.run_until_cancelled(task).await;
-        });
-        tokio::spawn(tracked).abort_handle()
+        })
+    }
+
+    /// Runs a task that ends by itself or is aborted; whoever starts it sees to that.
+    #[expect(clippy::disallowed_methods, reason = "this is the owner of tasks")]
+    pub(crate) fn spawn_until_aborted(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        tokio::spawn(self.tracker.track_future(task)).abort_handle()
     }
 
     /// Runs a task that must not end by itself before it returns `Ok`: after a panic or an error it is made and

@@ -10,51 +10,32 @@ use crate::pipeline::Pipeline;
 use crate::plugin::{ConnectionPlugin, Recovery, Step};
 
 impl<D: DriverDialect> Pipeline<D> {
-    /// Runs `exchange` with the driver: first the `before` of those who subscribed, then the exchange in place, then
+    /// Runs an exchange with the driver: first the `before` of those who subscribed, then `exchange` in place, then
     /// their `after`; on failure it asks for recovery.
+    ///
+    /// `exchange` makes the future where it is awaited: handed in ready made, its kilobyte would be moved twice.
     ///
     /// # Cancellation
     /// Dropping the future runs the `after` of those entered and never starts a recovery.
     #[inline]
-    pub async fn call<T>(&self, call: &Call<'_, D>, exchange: impl Future<Output = Result<T>>) -> Result<T> {
-        let chain = self.chain(call.method());
-        let result = if chain.observers.is_empty() {
-            exchange.await
-        } else {
-            let mut entered = Entered { call, observers: &chain.observers, count: 0 };
-            match entered.enter().await {
-                Ok(()) => exchange.await,
-                Err(error) => Err(error),
-            }
+    pub async fn call<T, F>(&self, call: &Call<'_, D>, exchange: impl FnOnce() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut entered = Entered { call, observers: &self.chain(call.method()).observers, count: 0 };
+        let admitted = if entered.observers.is_empty() { Ok(()) } else { entered.enter().await };
+        let result = match admitted {
+            Ok(()) => exchange().await,
+            Err(error) => Err(error),
         };
+        drop(entered);
         match result {
             Ok(value) => Ok(value),
             Err(error) => Err(self.recover(call, error).await),
         }
     }
 
-    /// Opens an exchange that goes on after this call returns, such as a stream of rows: whoever subscribed is entered
-    /// until the guard is dropped.
-    pub async fn open<'a, T>(
-        &'a self,
-        call: &'a Call<'a, D>,
-        exchange: impl Future<Output = Result<T>>,
-    ) -> Result<(T, Entered<'a, D>)> {
-        let mut entered = Entered { call, observers: &self.chain(call.method()).observers, count: 0 };
-        let result = match entered.enter().await {
-            Ok(()) => exchange.await,
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(value) => Ok((value, entered)),
-            Err(error) => {
-                drop(entered);
-                Err(self.recover(call, error).await)
-            }
-        }
-    }
-
-    /// As [`open`](Self::open), for an exchange that outlives the borrow of the connection: it takes the call along.
+    /// Opens an exchange that goes on after this call returns, such as a stream of rows, and takes the call along.
     ///
     /// Whoever subscribed is entered when this returns. Run the exchange then, and on failure [`Lent::recover`].
     pub async fn lend(&self, call: Call<'static, D>) -> Result<Lent<D>> {
@@ -91,7 +72,7 @@ impl<D: DriverDialect> Pipeline<D> {
 
 /// Runs `after` for exactly those plugins whose `before` ran, in reverse, whatever ends the call.
 #[derive(Debug)]
-pub struct Entered<'a, D: DriverDialect> {
+struct Entered<'a, D: DriverDialect> {
     call: &'a Call<'a, D>,
     observers: &'a [Arc<dyn ConnectionPlugin<D>>],
     count: usize,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
@@ -224,13 +225,18 @@ pub(crate) struct Dialler<D: DriverDialect> {
     pub(crate) learner: Option<(Arc<Topology>, Arc<dyn Prober>)>,
 }
 
+/// A host that works answers in that time.
+const FAIR: Duration = Duration::from_secs(1);
+
 impl<D: DriverDialect> Dialler<D> {
     async fn open(&self, request: &mut ConnectRequest) -> Result<D::Connection> {
         let limit = match request.purpose {
             Purpose::Monitoring => request.settings.topology.connect_timeout,
             Purpose::Initial | Purpose::Switch => request.settings.network.connect_timeout,
         };
-        let deadline = request.deadline.min(Instant::now() + limit);
+        let started = Instant::now();
+        let deadline = request.deadline.min(started + limit);
+        let given = deadline.saturating_duration_since(started);
         let host = request.host.clone();
         match timeout_at(deadline, self.open_in_turn(request)).await {
             Ok(Ok(mut connection)) => {
@@ -250,8 +256,11 @@ impl<D: DriverDialect> Dialler<D> {
                 Err(error.with_host(&host))
             }
             Err(_) => {
-                self.shared.set_availability(&host, Availability::NotAvailable);
-                let message = format!("no connection within {} ms", limit.as_millis());
+                // A host that had only the rest of somebody's time is not to blame.
+                if given >= limit.min(FAIR) {
+                    self.shared.set_availability(&host, Availability::NotAvailable);
+                }
+                let message = format!("no connection within {} ms", given.as_millis());
                 Err(Error::new(ErrorKind::Timeout(Phase::Connect), message).with_host(&host))
             }
         }

@@ -214,6 +214,10 @@ pub(crate) fn plan<D: DriverDialect>(
         None if is_cluster => CLUSTER_DEFAULT.iter().try_for_each(|code| add(code))?,
         None => {}
     }
+    // The application's own stand behind the innermost of the built-ins, not behind the last one of the list.
+    if sorted {
+        sort(&mut plan);
+    }
     plan.extend(custom);
     if sorted {
         sort(&mut plan);
@@ -235,18 +239,17 @@ pub(crate) fn needs_topology(codes: Option<&[String]>, is_cluster: bool) -> bool
 
 /// Ascending by weight; a plugin without a weight of its own stays right behind the one before it.
 fn sort<D: DriverDialect>(plan: &mut Vec<Planned<D>>) {
-    let mut last = 0_u32;
-    let mut weighted: Vec<(u32, Planned<D>)> = plan
+    let mut last = 0;
+    let mut weighted: Vec<(u16, Planned<D>)> = plan
         .drain(..)
         .map(|planned| {
-            last = match planned.place {
-                // Room between two weights for those that follow their predecessor.
-                Place::Weight(weight) => u32::from(weight) << 8,
-                Place::AfterPrevious => last + 1,
-            };
+            if let Place::Weight(weight) = planned.place {
+                last = weight;
+            }
             (last, planned)
         })
         .collect();
+    // A stable sort: equals stay in the order of the list.
     weighted.sort_by_key(|(weight, _)| *weight);
     plan.extend(weighted.into_iter().map(|(_, planned)| planned));
 }

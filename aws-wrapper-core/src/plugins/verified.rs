@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
-use crate::host::{HostKey, Role};
+use crate::host::{Availability, Host, HostKey, Role};
 use crate::pipeline::connect::{ConnectRequest, Next};
 use crate::plugins::PluginContext;
 use crate::select::{HostSelector, SelectContext};
@@ -60,6 +60,7 @@ impl<D: DriverDialect> VerifiedConnect<D> {
         request.limit(deadline);
         let endpoint = request.host().clone();
         let mut refused: Option<HostKey> = None;
+        let mut last = None;
         loop {
             let candidate = self.candidate(rules, refused.as_ref());
             request.set_host(candidate.clone().unwrap_or_else(|| endpoint.clone()));
@@ -70,6 +71,9 @@ impl<D: DriverDialect> VerifiedConnect<D> {
             if !is_worth_repeating(&error) {
                 return Err(error);
             }
+            // An attempt that the limit cuts off says less than the one before.
+            let is_cut_off = matches!(error.kind(), ErrorKind::Timeout(_)) && Instant::now() >= deadline;
+            let error = last.take().filter(|_| is_cut_off).unwrap_or(error);
             tracing::debug!(%error, host = %request.host(), "connecting is tried again");
             refused = Some(request.host().clone());
             let pause = Instant::now() + rules.pause;
@@ -79,6 +83,7 @@ impl<D: DriverDialect> VerifiedConnect<D> {
                     .with_host(&endpoint)
                     .with_source(error));
             }
+            last = Some(error);
             self.wait_for_news(rules, refused.as_ref(), pause).await;
         }
     }
@@ -108,15 +113,23 @@ impl<D: DriverDialect> VerifiedConnect<D> {
             Substitute::Any(selector) => (selector, SelectContext::any_role()),
         };
         let mut hosts = self.topology.hosts(&snapshot);
-        let all = hosts.clone();
-        hosts.retain(|host| Some(&host.key) != refused);
-        let pick = |hosts: &[crate::host::Host]| {
-            selector.pick(&context, hosts).map(|index| hosts[index].key.clone())
+        if let Some(role) = context.wanted_role() {
+            if !hosts.iter().any(|host| host.role == role) {
+                // Without a reader the writer serves reads.
+                return hosts.first().map(|host| host.key.clone());
+            }
+            hosts.retain(|host| host.role == role);
+        }
+        let pick = |hosts: &[Host]| {
+            let mut others = hosts.to_vec();
+            others.retain(|host| Some(&host.key) != refused);
+            let other = selector.pick(&context, &others).map(|index| others[index].key.clone());
+            other.or_else(|| selector.pick(&context, hosts).map(|index| hosts[index].key.clone()))
         };
-        pick(&hosts).or_else(|| pick(&all)).or_else(|| {
-            // Without a reader the writer serves reads; readers that are marked down are tried last.
-            let fallback = all.iter().find(|host| Some(&host.key) != refused).or_else(|| all.first());
-            fallback.map(|host| host.key.clone())
+        pick(&hosts).or_else(|| {
+            // Hosts marked down are tried last; one of them may be back.
+            hosts.iter_mut().for_each(|host| host.availability = Availability::Available);
+            pick(&hosts)
         })
     }
 

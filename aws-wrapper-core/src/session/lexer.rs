@@ -10,6 +10,30 @@
 /// True also when the text cannot be split reliably: when a literal or comment has no end, or a plain literal holds
 /// `\'`, which ends it or not depending on the server's settings.
 pub fn may_commit(sql: &str) -> bool {
+    holds(sql, |words| commits(words) || matches!(words, [first] if is_one_of(first, &["call", "do"])))
+}
+
+/// Whether `sql`, sent as several statements, can end a transaction that is open by committing it: as [`may_commit`],
+/// without `CALL` and `DO`, which the server does not let do so.
+pub(crate) fn may_commit_open(sql: &str) -> bool {
+    holds(sql, commits)
+}
+
+/// As [`may_commit_open`], for a text that is one statement. Costs next to nothing for a query.
+pub(crate) fn one_may_commit_open(sql: &str) -> bool {
+    let first = sql.as_bytes().first().map_or(b's', u8::to_ascii_lowercase);
+    let may_begin_so = !first.is_ascii_alphabetic() || matches!(first, b'c' | b'e' | b'p');
+    may_begin_so && {
+        let mut words = Tokens::of(sql)
+            .filter(|token| !matches!(token.kind, Kind::Space | Kind::Comment))
+            .map(|token| token.text);
+        let words = [words.next().unwrap_or_default(), words.next().unwrap_or_default()];
+        commits(&words[..1]) || commits(&words)
+    }
+}
+
+/// Whether a statement of `sql` begins with words that `fit`; true also when it cannot be split reliably.
+fn holds(sql: &str, fit: impl Fn(&[&str]) -> bool) -> bool {
     let mut words = [""; 2];
     let mut seen = 0;
     for token in Tokens::of(sql) {
@@ -21,7 +45,7 @@ pub fn may_commit(sql: &str) -> bool {
                 if let Some(word) = words.get_mut(seen) {
                     *word = if token.kind == Kind::Word { token.text } else { "" };
                     seen += 1;
-                    if commits(&words[..seen]) {
+                    if fit(&words[..seen]) {
                         return true;
                     }
                 }
@@ -58,15 +82,17 @@ pub fn redact(sql: &str) -> String {
     out
 }
 
-/// Whether a statement that begins with these words can commit.
+/// Whether a statement that begins with these words commits.
 fn commits(words: &[&str]) -> bool {
-    let is =
-        |word: &str, keywords: &[&str]| keywords.iter().any(|keyword| word.eq_ignore_ascii_case(keyword));
     match words {
-        [first] => is(first, &["commit", "end", "call", "do"]),
-        [first, second] => is(first, &["prepare"]) && is(second, &["transaction"]),
+        [first] => is_one_of(first, &["commit", "end"]),
+        [first, second] => is_one_of(first, &["prepare"]) && is_one_of(second, &["transaction"]),
         _ => false,
     }
+}
+
+fn is_one_of(word: &str, keywords: &[&str]) -> bool {
+    keywords.iter().any(|keyword| word.eq_ignore_ascii_case(keyword))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,6 +291,32 @@ mod tests {
         ] {
             assert!(may_commit(sql), "{sql}");
         }
+    }
+
+    #[test]
+    fn one_statement_is_known_by_its_first_words() {
+        for sql in [
+            "commit",
+            "/* a */ COMMIT",
+            " end work",
+            "commit and chain",
+            "Prepare Transaction 'a'",
+            "--\nend",
+        ] {
+            assert!(one_may_commit_open(sql) && may_commit_open(sql), "{sql}");
+        }
+        for sql in [
+            "",
+            "call p()",
+            "do $$ commit $$",
+            "prepare a as select 1",
+            "select 'x; commit'",
+            "\"commit\"",
+            "é",
+        ] {
+            assert!(!one_may_commit_open(sql) && !may_commit_open(sql), "{sql}");
+        }
+        assert!(may_commit_open("insert into t values (1); commit"));
     }
 
     #[test]

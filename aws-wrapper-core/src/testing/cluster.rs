@@ -13,7 +13,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +26,7 @@ use crate::dialect::aurora;
 use crate::endpoint::HostPattern;
 use crate::error::{DriverClass, Error, Result};
 use crate::host::{Host, HostKey, Role};
+use crate::registry::{EndReason, Slot};
 use crate::table::Table;
 use crate::topology::Snapshot;
 use crate::topology::cluster::{ClusterSeed, Probe, Prober};
@@ -74,6 +75,8 @@ struct FakeHost {
     probes: Vec<Instant>,
     open: usize,
     most_open: usize,
+    /// Connections that want to be told when they are reset.
+    slots: Vec<Weak<Slot>>,
 }
 
 /// A topology as some host sees it.
@@ -149,20 +152,19 @@ impl FakeCluster {
         }
     }
 
-    /// Another name for an instance, such as an endpoint of the cluster; may be pointed elsewhere later.
+    /// Another name for an instance, such as an endpoint of the cluster; may be pointed elsewhere later. With a dot in
+    /// it, it is a whole host name.
     pub fn alias(&self, alias: &str, name: &str) {
         self.state.lock().aliases.insert(alias.to_owned(), name.to_owned());
     }
 
     /// How `name` treats those who want to talk to it from now on.
     pub fn set_reach(&self, name: &str, reach: Reach) {
-        self.with(name, |host| {
-            host.reach = reach;
-            if reach == Reach::Refuses {
-                host.epoch += 1;
-            }
-        });
+        self.with(name, |host| host.reach = reach);
         self.reach.send_replace(());
+        if reach == Reach::Refuses {
+            self.kill_connections(name);
+        }
     }
 
     /// Makes `name` the writer; all others become readers, and up-to-date views say so at once.
@@ -208,7 +210,19 @@ impl FakeCluster {
 
     /// Resets all connections to `name`; new ones are welcome.
     pub fn kill_connections(&self, name: &str) {
-        self.with(name, |host| host.epoch += 1);
+        self.end_connections(name, &EndReason::new(DriverClass::Network, None, "connection reset by peer"));
+    }
+
+    /// Ends all connections to `name` for `reason`; new ones are welcome.
+    pub fn end_connections(&self, name: &str, reason: &EndReason) {
+        let slots = self.with(name, |host| {
+            host.epoch += 1;
+            std::mem::take(&mut host.slots)
+        });
+        for slot in slots.iter().filter_map(Weak::upgrade) {
+            slot.record_end(reason.clone());
+            slot.mark_ended();
+        }
     }
 
     /// Whether `user` is let in.
@@ -241,6 +255,11 @@ impl FakeCluster {
         self.with(name, |host| host.most_open)
     }
 
+    /// What `name` says of its own role.
+    pub fn role(&self, name: &str) -> Role {
+        self.with(name, |host| host.role)
+    }
+
     fn with<T>(&self, name: &str, act: impl FnOnce(&mut FakeHost) -> T) -> T {
         let mut state = self.state.lock();
         act(state.hosts.get_mut(name).expect("an instance of the cluster"))
@@ -259,14 +278,17 @@ impl FakeCluster {
 
     /// The instance behind a host name.
     fn instance(&self, host: &HostKey) -> Option<String> {
-        let label = host.host().strip_suffix(self.domain)?.strip_suffix('.')?;
         let state = self.state.lock();
+        if let Some(name) = state.aliases.get(host.host()) {
+            return Some(name.clone());
+        }
+        let label = host.host().strip_suffix(self.domain)?.strip_suffix('.')?;
         let name = state.aliases.get(label).map_or(label, String::as_str);
         state.hosts.contains_key(name).then(|| name.to_owned())
     }
 
     /// What `name` answers now, in the columns of Aurora PostgreSQL's probe.
-    fn answer(&self, name: &str) -> Table {
+    pub(super) fn answer(&self, name: &str) -> Table {
         let state = self.state.lock();
         let host = &state.hosts[name];
         let flag = |yes: bool| Some(if yes { "t" } else { "f" }.to_owned());
@@ -298,7 +320,34 @@ impl FakeHost {
             probes: Vec::new(),
             open: 0,
             most_open: 0,
+            slots: Vec::new(),
         }
+    }
+}
+
+impl FakeCluster {
+    /// Lets `user` in at `host`, if the script wants it so.
+    pub(super) async fn enter(&self, host: &HostKey, user: &str) -> Result<FakeProbe> {
+        let unknown = || Error::driver(DriverClass::Network, format!("no such host: {host}"));
+        let name = self.instance(host).ok_or_else(unknown)?;
+        let delay = self.with(&name, |host| {
+            host.connects.push(Instant::now());
+            host.connect_delay
+        });
+        wait(delay).await;
+        if self.heard_of(&name).await == Reach::Refuses {
+            return Err(Error::driver(DriverClass::Network, "connection refused"));
+        }
+        if self.state.lock().refused_users.contains(user) {
+            let message = format!("password authentication failed for user \"{user}\"");
+            return Err(Error::driver(DriverClass::Login, message).with_sqlstate("28P01"));
+        }
+        let epoch = self.with(&name, |host| {
+            host.open += 1;
+            host.most_open = host.most_open.max(host.open);
+            host.epoch
+        });
+        Ok(FakeProbe { cluster: self.clone(), name, epoch })
     }
 }
 
@@ -311,40 +360,44 @@ struct FakeProber {
 #[async_trait]
 impl Prober for FakeProber {
     async fn connect(&self, host: &HostKey, _deadline: Instant) -> Result<Box<dyn Probe>> {
-        let cluster = &self.cluster;
-        let unknown = || Error::driver(DriverClass::Network, format!("no such host: {host}"));
-        let name = cluster.instance(host).ok_or_else(unknown)?;
-        let delay = cluster.with(&name, |host| {
-            host.connects.push(Instant::now());
-            host.connect_delay
-        });
-        wait(delay).await;
-        if cluster.heard_of(&name).await == Reach::Refuses {
-            return Err(Error::driver(DriverClass::Network, "connection refused"));
-        }
-        if cluster.state.lock().refused_users.contains(&self.user) {
-            let message = format!("password authentication failed for user \"{}\"", self.user);
-            return Err(Error::driver(DriverClass::Login, message).with_sqlstate("28P01"));
-        }
-        let epoch = cluster.with(&name, |host| {
-            host.open += 1;
-            host.most_open = host.most_open.max(host.open);
-            host.epoch
-        });
-        Ok(Box::new(FakeProbe { cluster: cluster.clone(), name, epoch }))
+        Ok(Box::new(self.cluster.enter(host, &self.user).await?))
     }
 }
 
+/// A place at a host, given back when dropped.
 #[derive(Debug)]
-struct FakeProbe {
+pub(super) struct FakeProbe {
     cluster: FakeCluster,
     name: String,
     epoch: u64,
 }
 
 impl FakeProbe {
-    /// Waits while the host is silent, fails if the connection was reset.
-    async fn pass(&self) -> Result<()> {
+    /// The instance.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How long an answer takes, now that one is asked for.
+    pub(super) fn answer_delay(&self) -> Duration {
+        self.cluster.with(&self.name, |host| host.answer_delay)
+    }
+
+    /// Notes that the instance is asked for the topology.
+    pub(super) fn count(&self) {
+        self.cluster.with(&self.name, |host| host.probes.push(Instant::now()));
+    }
+
+    /// Tells `slot` when the connection is reset.
+    pub(super) fn tell(&self, slot: &Arc<Slot>) {
+        self.cluster.with(&self.name, |host| {
+            host.slots.retain(|slot| slot.strong_count() > 0);
+            host.slots.push(Arc::downgrade(slot));
+        });
+    }
+
+    /// Fails if the connection was reset, waits as long as the host is silent.
+    pub(super) async fn pass(&self) -> Result<()> {
         self.cluster.heard_of(&self.name).await;
         if self.has_ended() {
             return Err(Error::driver(DriverClass::Network, "connection reset by peer"));
@@ -356,10 +409,8 @@ impl FakeProbe {
 #[async_trait]
 impl Probe for FakeProbe {
     async fn fetch_text(&mut self, _sql: &str) -> Result<Table> {
-        let delay = self.cluster.with(&self.name, |host| {
-            host.probes.push(Instant::now());
-            host.answer_delay
-        });
+        self.count();
+        let delay = self.answer_delay();
         wait(delay / 2).await;
         self.pass().await?;
         let answer = self.cluster.answer(&self.name);
@@ -380,7 +431,7 @@ impl Drop for FakeProbe {
 }
 
 /// A sleep of nothing would still round up to a tick of the clock.
-async fn wait(delay: Duration) {
+pub(super) async fn wait(delay: Duration) {
     if delay > Duration::ZERO {
         sleep(delay).await;
     } else {

@@ -1,6 +1,7 @@
 //! Fakes for tests and measurements of the core and of plugins.
 
 pub mod cluster;
+pub mod driver;
 mod null;
 
 pub use self::null::{NullConnection, NullDriver};

@@ -28,6 +28,11 @@ impl Clusters {
         cluster
     }
 
+    /// The cluster of that id, if there is one.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Cluster>> {
+        self.by_id.lock().get(id).cloned()
+    }
+
     /// The cluster that has the instance `host_id` under `pattern`, if one is known.
     pub(crate) fn find_member(&self, pattern: &HostPattern, host_id: &str) -> Option<Arc<Cluster>> {
         let by_id = self.by_id.lock();

@@ -51,6 +51,9 @@ impl Topology {
     ) -> Result<Self> {
         let initial = hosts.first().ok_or_else(|| Error::config("no host is given"))?.clone();
         let endpoint = Endpoint::parse(initial.host());
+        if let Some(pattern) = &settings.topology.instance_host_pattern {
+            HostPattern::parse(pattern)?;
+        }
         let first_dialect = dialect::initial(driver.family(), &endpoint, settings.dialect.as_deref())?;
         let fixed =
             Arc::new(fixed::snapshot(hosts, &endpoint, settings.topology.single_writer_connection_string));
@@ -190,7 +193,7 @@ impl Topology {
             Some(_) => {
                 let pattern = self.pattern()?;
                 let answer = detected.answer.ok_or_else(|| unreadable("topology"))?;
-                let cluster = self.join(&answer, dialect, pattern, prober);
+                let cluster = self.join(&answer, dialect, pattern, prober)?;
                 let routed =
                     cluster.snapshot().find_by_identity(&answer.host_id, None).map(|host| host.key.clone());
                 driver.slot(connection).identify(Identity::new(answer.host_id, answer.role, routed));
@@ -224,24 +227,38 @@ impl Topology {
         Ok(detection.finish())
     }
 
-    /// The cluster this connection belongs to (specification 4.1): by name where the name tells, else by the instance.
+    /// The cluster this connection belongs to: the one that has the instance already, so that all endpoints of a cluster
+    /// share a monitor; else by name where the name tells.
+    ///
+    /// # Errors
+    /// `Config` when the name the user gave belongs to another cluster.
     fn join(
         &self,
         answer: &ProbeAnswer,
         dialect: &'static dyn DatabaseDialect,
         pattern: HostPattern,
         prober: &Arc<dyn Prober>,
-    ) -> Arc<Cluster> {
+    ) -> Result<Arc<Cluster>> {
         let clusters = &self.shared.clusters;
-        let id = match (&self.settings.topology.cluster_id, self.endpoint.cluster_host()) {
-            (Some(id), _) => id.clone(),
-            (None, Some(cluster_host)) => format!("{cluster_host}:{}", self.initial.port()),
-            (None, None) => match clusters.find_member(&pattern, &answer.host_id) {
-                Some(cluster) => cluster.id().to_owned(),
-                None => self.initial.to_string(),
-            },
-        };
         let hosts = query::hosts(&answer.rows, &pattern, self.initial.port());
+        let id = if let Some(id) = &self.settings.topology.cluster_id {
+            let known = clusters.find(id).map(|cluster| cluster.snapshot());
+            if let (Some(known), Some(hosts)) = (known, &hosts) {
+                if !known.is_initial() && hosts.iter().all(|host| known.find(&host.key).is_none()) {
+                    return Err(Error::config(format!(
+                        "parameter `cluster_id`: `{id}` is the name of another cluster, none of whose hosts the server \
+                         at `{}` knows; give each cluster a name of its own, or none",
+                        self.initial
+                    )));
+                }
+            }
+            id.clone()
+        } else if let Some(cluster) = clusters.find_member(&pattern, &answer.host_id) {
+            cluster.id().to_owned()
+        } else {
+            let host = self.endpoint.cluster_host();
+            host.map_or_else(|| self.initial.to_string(), |host| format!("{host}:{}", self.initial.port()))
+        };
         let seed = ClusterSeed {
             id,
             initial: hosts.map_or_else(
@@ -254,7 +271,7 @@ impl Topology {
             settings: self.settings.topology.clone(),
             prober: Arc::clone(prober),
         };
-        clusters.join(&self.shared, seed)
+        Ok(clusters.join(&self.shared, seed))
     }
 
     fn pattern(&self) -> Result<HostPattern> {

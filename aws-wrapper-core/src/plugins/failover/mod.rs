@@ -22,13 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::call::Call;
 use crate::config::settings::{FailoverMode, FailoverSettings};
 use crate::driver::DriverDialect;
 use crate::endpoint::EndpointKind;
-use crate::error::{DriverClass, Error, ErrorKind, FailoverOutcome, FailoverReport, Result};
+use crate::error::{DriverClass, Error, ErrorKind, FailoverOutcome, FailoverReport, Phase, Result};
 use crate::events::Event;
 use crate::host::{Availability, HostKey, Role};
 use crate::method::{Method, MethodSet};
@@ -36,7 +36,7 @@ use crate::pipeline::connect::{ConnectRequest, Next};
 use crate::plugin::{ConnectionPlugin, Connects, Recovery, Subscriptions};
 use crate::plugins::PluginContext;
 use crate::plugins::failover::search::{Found, Search};
-use crate::registry::{EndReason, Purpose, Slot};
+use crate::registry::{EndReason, Ending, Purpose, Slot};
 use crate::services::Shared;
 use crate::session::lexer;
 use crate::session::transaction::TransactionState;
@@ -157,8 +157,44 @@ impl<D: DriverDialect> Failover<D> {
         lost.abort(EndReason::aborted("replaced by a failover"));
     }
 
-    async fn find(&self, lost: &Slot, trigger: Trigger, attempts: &mut u32) -> Result<Found<D>> {
+    /// The next connection, with the session's settings applied. One that is lost on the way is not the last attempt.
+    async fn find_and_configure(
+        &self,
+        call: &Call<'_, D>,
+        lost: &Slot,
+        trigger: Trigger,
+        attempts: &mut u32,
+    ) -> Result<Found<D>> {
         let deadline = Instant::now() + self.settings.timeout;
+        loop {
+            let mut found = self.find(lost, trigger, deadline, attempts).await?;
+            let limit = deadline.min(Instant::now() + self.settings.connect_timeout);
+            let configured = self.driver.configure(&mut found.connection, call.logical().session());
+            let error = match timeout_at(limit, configured).await {
+                Ok(Ok(())) => return Ok(found),
+                Ok(Err(error)) => self.driver.error(error),
+                Err(_) => Error::new(ErrorKind::Timeout(Phase::Connect), "the server did not answer"),
+            };
+            let again = Instant::now() + self.settings.retry_delay;
+            let is_lost =
+                matches!(error.kind(), ErrorKind::Driver(DriverClass::Network) | ErrorKind::Timeout(_));
+            if !is_lost || again >= deadline {
+                let text = "the session's settings could not be applied to the new connection";
+                return Err(Error::new(ErrorKind::SessionTransfer, text).with_source(error));
+            }
+            tracing::debug!(%error, "the new connection was lost before it could be used");
+            drop(found);
+            sleep_until(again).await;
+        }
+    }
+
+    async fn find(
+        &self,
+        lost: &Slot,
+        trigger: Trigger,
+        deadline: Instant,
+        attempts: &mut u32,
+    ) -> Result<Found<D>> {
         if trigger == Trigger::SessionLost {
             // The host is fine: it is asked first, and not blamed.
             match self.search.same_host(lost.routed_host(), deadline, attempts).await {
@@ -173,15 +209,12 @@ impl<D: DriverDialect> Failover<D> {
 
     async fn fail_over(&self, call: &Call<'_, D>, lost: &Arc<Slot>, trigger: Trigger, error: Error) -> Error {
         let started = Instant::now();
-        let last_known = lost.last_known_transaction();
-        let was_in_transaction =
-            matches!(last_known, TransactionState::InTransaction | TransactionState::Failed);
         let statement_may_have_run = error.statement_may_have_run() && trigger != Trigger::Demoted;
-        let commits = call.method() == Method::Commit || call.sql().is_some_and(lexer::may_commit);
+        let (was_in_transaction, commit_in_flight) = transaction_of(call, lost, statement_may_have_run);
         let mut report = FailoverReport {
             old_host: Some(lost.routed_host().clone()),
             was_in_transaction,
-            commit_in_flight: was_in_transaction && statement_may_have_run && commits,
+            commit_in_flight,
             statement_may_have_run,
             ..FailoverReport::default()
         };
@@ -190,28 +223,8 @@ impl<D: DriverDialect> Failover<D> {
         self.give_up(call, lost, trigger, was_in_transaction).await;
 
         let mut attempts = 0;
-        let found = match self.shared.until_shut_down(self.find(lost, trigger, &mut attempts)).await {
-            Ok(mut found) => {
-                let configured = timeout(
-                    self.settings.connect_timeout,
-                    self.driver.configure(&mut found.connection, call.logical().session()),
-                )
-                .await;
-                match configured {
-                    Ok(Ok(())) => Ok(found),
-                    Ok(Err(error)) => {
-                        let text = "the session's settings could not be applied to the new connection";
-                        Err(Error::new(ErrorKind::SessionTransfer, text)
-                            .with_source(self.driver.error(error)))
-                    }
-                    Err(_) => Err(Error::new(
-                        ErrorKind::SessionTransfer,
-                        "applying the session's settings took too long",
-                    )),
-                }
-            }
-            Err(error) => Err(error),
-        };
+        let found = self.find_and_configure(call, lost, trigger, &mut attempts);
+        let found = self.shared.until_shut_down(found).await;
         report.elapsed = started.elapsed();
         report.attempts = attempts;
         match found {
@@ -235,6 +248,7 @@ impl<D: DriverDialect> Failover<D> {
                 running.finish(FailoverOutcome::Failed, &report, report.elapsed);
                 tracing::error!(host = %lost.routed_host(), %reason, attempts, "failover failed");
                 report.last_error = Some(format!("{reason:#}"));
+                call.logical().switch_failed(lost, report.clone());
                 Error::failover(FailoverOutcome::Failed, report, error)
             }
         }
@@ -280,10 +294,18 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Failover<D> {
         let Some(trigger) = self.trigger(call, &error).await else {
             return Recovery::Fail(error);
         };
-        // One failover for all calls that fail together on one logical connection.
+        // One failover for all calls that fail together on one logical connection, also when it finds nothing: each
+        // would wait for the whole time again, one after the other.
+        let since = Instant::now();
         let _turn = call.logical().switching().lock().await;
         match (call.current_slot(), call.logical().last_switch()) {
-            (Some(lost), _) => Recovery::Handled(self.fail_over(call, &lost, trigger, error).await),
+            (Some(lost), _) => match call.logical().failure_since(&lost, since) {
+                Some(mut report) => {
+                    report.statement_may_have_run = error.statement_may_have_run();
+                    Recovery::Handled(Error::failover(FailoverOutcome::Failed, report, error))
+                }
+                None => Recovery::Handled(self.fail_over(call, &lost, trigger, error).await),
+            },
             (None, Some((outcome, mut report))) => {
                 report.statement_may_have_run = error.statement_may_have_run();
                 Recovery::Handled(Error::failover(outcome, report, error))
@@ -291,6 +313,21 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Failover<D> {
             (None, None) => Recovery::Fail(error),
         }
     }
+}
+
+/// Whether a transaction was open on the lost connection, and whether it, or this call, may have been committed.
+fn transaction_of<D: DriverDialect>(call: &Call<'_, D>, lost: &Slot, may_have_run: bool) -> (bool, bool) {
+    let known = lost.last_known_transaction();
+    let commits = may_have_run && call.method() == Method::Commit;
+    // The state may have come with the answer to a commit that never got it.
+    let was_open = commits || matches!(known, TransactionState::InTransaction | TransactionState::Failed);
+    let may_be_committed = match lost.ending() {
+        Some(Ending::Commit) => true,
+        // Behind a rollback nobody waited for, this call was outside of any transaction.
+        Some(Ending::Rollback) => may_have_run && !matches!(call.method(), Method::Begin | Method::Rollback),
+        None => may_have_run && call.sql().is_some_and(lexer::may_commit),
+    };
+    (was_open, was_open && (commits || may_be_committed))
 }
 
 fn is_instance(snapshot: &crate::topology::Snapshot, host: &HostKey) -> bool {
@@ -333,3 +370,6 @@ impl Drop for Running<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -286,7 +286,8 @@ impl Seen {
             ErrorKind::Login => {
                 self.logins += 1;
                 if self.logins >= logins {
-                    return Err(error);
+                    let text = format!("the login was refused {} times in a row", self.logins);
+                    return Err(Error::new(ErrorKind::Login, text).with_source(error));
                 }
             }
             ErrorKind::Config | ErrorKind::PluginConflict | ErrorKind::Unsupported => return Err(error),
