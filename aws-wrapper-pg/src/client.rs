@@ -50,7 +50,7 @@ macro_rules! through {
         $self
             .shared
             .pipeline()
-            .call(&call, async {
+            .call(&call, || async {
                 let $physical = $self.now(&call)?;
                 checked!($exchange, $physical.slot())
             })

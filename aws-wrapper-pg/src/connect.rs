@@ -77,8 +77,7 @@ where
     };
     let slot = request.slot();
     let driven = Driven { connection, end: End(Arc::clone(slot)) };
-    let task = request.shared().spawn(drive(driven, Arc::clone(delivery)));
-    slot.set_abort(move || task.abort());
+    request.shared().drive(slot, drive(driven, Arc::clone(delivery)));
     Ok((client, role))
 }
 
@@ -99,30 +98,34 @@ impl Drop for End {
 
 /// Moves bytes until the connection ends. The reason is recorded before the connection is dropped, because dropping it
 /// wakes the calls that will ask for the reason.
-async fn drive<S, T>(mut driven: Driven<S, T>, delivery: Arc<Delivery>)
+///
+/// Not an `async fn`: that would keep its argument twice, and the connection is most of what a client takes.
+fn drive<S, T>(mut driven: Driven<S, T>, delivery: Arc<Delivery>) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let reason = loop {
-        match poll_fn(|cx| driven.connection.poll_message(cx)).await {
-            Some(Ok(AsyncMessage::Notification(notification))) => delivery.deliver(notification),
-            Some(Ok(AsyncMessage::Notice(notice))) => {
-                tracing::info!(
-                    host = %driven.end.0.host(),
-                    severity = notice.severity(),
-                    code = notice.code().code(),
-                    "{}",
-                    notice.message()
-                );
+    async move {
+        let reason = loop {
+            match poll_fn(|cx| driven.connection.poll_message(cx)).await {
+                Some(Ok(AsyncMessage::Notification(notification))) => delivery.deliver(notification),
+                Some(Ok(AsyncMessage::Notice(notice))) => {
+                    tracing::info!(
+                        host = %driven.end.0.host(),
+                        severity = notice.severity(),
+                        code = notice.code().code(),
+                        "{}",
+                        notice.message()
+                    );
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break end_reason(&error),
+                None => break EndReason::new(DriverClass::Other, None, "closed by the client"),
             }
-            Some(Ok(_)) => {}
-            Some(Err(error)) => break end_reason(&error),
-            None => break EndReason::new(DriverClass::Other, None, "closed by the client"),
-        }
-    };
-    driven.end.0.record_end(reason);
-    drop(driven);
+        };
+        driven.end.0.record_end(reason);
+        drop(driven);
+    }
 }
 
 fn end_reason(error: &tokio_postgres::Error) -> EndReason {

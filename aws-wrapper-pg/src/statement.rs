@@ -1,5 +1,6 @@
 //! Statements that survive the replacement of the connection they were prepared on.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::session::lexer;
 use aws_wrapper_core::session::transaction::TransactionState;
 use parking_lot::Mutex;
 use tokio_postgres::error::SqlState;
@@ -86,16 +88,17 @@ impl Statement {
         client: &Client,
         slot: &Arc<Slot>,
         known: &Statements,
-    ) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
+    ) -> Result<Cow<'_, tokio_postgres::Statement>, tokio_postgres::Error> {
         if self.is_first_on(slot) && !self.0.first_is_stale.load(Ordering::Relaxed) {
-            return Ok(self.0.first.clone());
+            // The common case: nothing is counted up and down, the driver does that once itself.
+            return Ok(Cow::Borrowed(&self.0.first));
         }
         if let Some(statement) = known.find(self) {
-            return Ok(statement);
+            return Ok(Cow::Owned(statement));
         }
-        let statement = client.prepare_typed(&self.0.sql, &self.0.types).await?;
+        let statement = Box::pin(client.prepare_typed(&self.0.sql, &self.0.types)).await?;
         known.insert(self, &statement);
-        Ok(statement)
+        Ok(Cow::Owned(statement))
     }
 
     fn is_first_on(&self, slot: &Arc<Slot>) -> bool {
@@ -105,14 +108,18 @@ impl Statement {
     /// Whether executing it failed only because the server has forgotten it, or because a table has changed since; then
     /// it is forgotten here too, and executing it once more prepares it again.
     ///
-    /// Nothing was executed in that case. Inside a transaction it is too late: the transaction has failed.
+    /// Nothing was executed in that case. Inside a transaction it is too late: the transaction has failed. And the error
+    /// may come from inside a procedure, which may have committed before: that is never repeated.
     pub(crate) async fn is_stale(
         &self,
         error: &tokio_postgres::Error,
         slot: &Arc<Slot>,
         known: &Statements,
     ) -> bool {
-        if !is_about_staleness(error) || slot.settled(SETTLE_LIMIT).await != TransactionState::Idle {
+        if !is_about_staleness(error) || lexer::may_commit(self.sql()) {
+            return false;
+        }
+        if slot.settled(SETTLE_LIMIT).await != TransactionState::Idle {
             return false;
         }
         if self.is_first_on(slot) {
@@ -278,7 +285,7 @@ macro_rules! with_statement {
             Kind::Driver($driver) => $exchange,
             Kind::Statement(statement) => match statement.on($client, $slot, $known).await {
                 Ok(statement) => {
-                    let $driver = &statement;
+                    let $driver: &tokio_postgres::Statement = &statement;
                     $exchange
                 }
                 Err(error) => Err(error),
@@ -299,7 +306,7 @@ macro_rules! with_fresh_statement {
                 loop {
                     let result = match statement.on($client, $slot, $known).await {
                         Ok(statement) => {
-                            let $driver = &statement;
+                            let $driver: &tokio_postgres::Statement = &statement;
                             $exchange
                         }
                         Err(error) => Err(error),

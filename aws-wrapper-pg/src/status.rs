@@ -37,9 +37,9 @@ impl<S> Observed<S> {
 impl<S: AsyncRead> AsyncRead for Observed<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
-        // The answer to the request for TLS is one byte outside the message format and is read with a buffer of one
-        // byte; the driver reads messages with more.
-        let is_answer_about_tls = buf.remaining() == 1;
+        // The answer to the request for TLS is one byte outside the message format. It is the first thing to be read,
+        // with a buffer of one byte; the buffer for the first message is larger. Later ones may have one byte left.
+        let is_answer_about_tls = !this.scanner.has_begun && buf.remaining() == 1;
         let start = buf.filled().len();
         ready!(this.io.poll_read(cx, buf))?;
         if !is_answer_about_tls {
@@ -126,6 +126,8 @@ impl StdError for CleartextRefused {}
 #[derive(Debug)]
 pub(crate) struct Scanner {
     slot: Arc<Slot>,
+    /// Whether a byte of a message has been seen.
+    has_begun: bool,
     header: [u8; HEADER],
     /// How much of the header has been seen.
     seen: usize,
@@ -160,6 +162,7 @@ impl Scanner {
     pub(crate) fn new(slot: Arc<Slot>, refuse_cleartext: bool) -> Self {
         Self {
             slot,
+            has_begun: false,
             header: [0; HEADER],
             seen: 0,
             skip: 0,
@@ -171,6 +174,7 @@ impl Scanner {
     }
 
     fn scan(&mut self, mut bytes: &[u8]) {
+        self.has_begun |= !bytes.is_empty();
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let here = self.skip.min(bytes.len());
@@ -287,6 +291,7 @@ mod tests {
     use aws_wrapper_core::error::DriverClass;
     use aws_wrapper_core::host::HostKey;
     use aws_wrapper_core::registry::{Purpose, Registry};
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 
@@ -331,6 +336,20 @@ mod tests {
                 assert!(slot.end_reason().is_none());
             }
         }
+    }
+
+    #[tokio::test]
+    async fn only_the_first_byte_can_be_the_answer_about_tls() {
+        let slot = slot();
+        let stream = [b"S".to_vec(), answer(b'T'), answer(b'I')].concat();
+        let mut observed = Observed::new(&stream[..], Scanner::new(Arc::clone(&slot), false));
+        observed.read_exact(&mut [0; 1]).await.unwrap();
+        observed.read_exact(&mut [0; 8]).await.unwrap();
+        // The driver reads into what is left of its buffer, which may be one byte.
+        for _ in 8..stream.len() - 1 {
+            observed.read_exact(&mut [0; 1]).await.unwrap();
+        }
+        assert_eq!(slot.transaction(), TransactionState::Idle);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::error::Result;
 use aws_wrapper_core::method::Method;
-use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::registry::{Ending, Slot};
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_core::table::Table;
 use bytes::Buf;
@@ -76,7 +76,7 @@ impl<'a> TransactionBuilder<'a> {
             is_nested: false,
         };
         let driver = &mut physical.client;
-        let began = shared.pipeline().call(&call, async {
+        let began = shared.pipeline().call(&call, || async {
             call.uses(at.slot());
             if at.slot().has_ended() {
                 return Err(already_ended(at.slot()));
@@ -93,7 +93,8 @@ impl<'a> TransactionBuilder<'a> {
             }
             checked!(builder.start().await, at.slot())
         });
-        Ok(Transaction { inner: began.await?, at })
+        let inner = began.await?;
+        Ok(Transaction { open: Open(Some(at.slot())), inner, at })
     }
 }
 
@@ -103,6 +104,8 @@ impl<'a> TransactionBuilder<'a> {
 /// [`transaction_outcome`](aws_wrapper_core::Error::transaction_outcome) says what became of the work: rolled back, or,
 /// only for a lost commit, unknown. All further calls fail too; drop it and begin a new one on the same client.
 pub struct Transaction<'a> {
+    // Before the driver's, whose drop sends the rollback.
+    open: Open<'a>,
     inner: tokio_postgres::Transaction<'a>,
     at: At<'a>,
 }
@@ -129,6 +132,19 @@ impl<'a> At<'a> {
             return Err(already_ended(self.slot()));
         }
         Ok(())
+    }
+}
+
+/// Tells the slot when a transaction is given up and nobody waits for the answer. Empty for savepoints.
+struct Open<'a>(Option<&'a Slot>);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) =
+            self.0.filter(|slot| !slot.has_ended() && slot.transaction() != TransactionState::Idle)
+        {
+            slot.set_ending(Ending::Rollback);
+        }
     }
 }
 
@@ -163,7 +179,7 @@ macro_rules! through {
         let call = Call::new($method, $sql, at.shared.logical(), &ask);
         at.shared
             .pipeline()
-            .call(&call, async {
+            .call(&call, || async {
                 at.ready(&call)?;
                 checked!($exchange, at.slot())
             })
@@ -207,7 +223,7 @@ macro_rules! exclusively {
         let call = Call::new($method, None, at.shared.logical(), &NoAsk);
         at.shared
             .pipeline()
-            .call(&call, async {
+            .call(&call, || async {
                 at.ready(&call)?;
                 checked!($exchange, at.slot())
             })
@@ -223,7 +239,8 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// When the connection is lost meanwhile, the outcome is unknown: the transaction may or may not be committed.
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(mut self) -> Result<()> {
+        self.open.0 = None;
         let method = if self.at.is_nested { Method::Savepoint } else { Method::Commit };
         if self.at.slot().transaction() == TransactionState::Failed {
             tracing::debug!(host = %self.at.slot().host(), "a failed transaction is committed: it is rolled back");
@@ -234,15 +251,18 @@ impl Transaction<'_> {
 
     /// Drops the effect of the transaction; as dropping it does, but tells of errors.
     pub async fn rollback(self) -> Result<()> {
-        let inner = self.inner;
-        exclusively!(self.at, Method::Rollback, inner.rollback().await)
+        let (inner, mut open) = (self.inner, self.open);
+        let result = exclusively!(self.at, Method::Rollback, inner.rollback().await);
+        open.0 = None;
+        result
     }
 
     /// Opens a transaction inside this one, by a savepoint.
     pub async fn transaction(&mut self) -> Result<Transaction<'_>> {
         let at = At { is_nested: true, ..self.at };
         let inner = &mut self.inner;
-        Ok(Transaction { inner: exclusively!(at, Method::Savepoint, inner.transaction().await)?, at })
+        let inner = exclusively!(at, Method::Savepoint, inner.transaction().await)?;
+        Ok(Transaction { open: Open(None), inner, at })
     }
 
     /// Opens a transaction inside this one, by a savepoint of that name.
@@ -252,7 +272,8 @@ impl Transaction<'_> {
     {
         let at = At { is_nested: true, ..self.at };
         let inner = &mut self.inner;
-        Ok(Transaction { inner: exclusively!(at, Method::Savepoint, inner.savepoint(name).await)?, at })
+        let inner = exclusively!(at, Method::Savepoint, inner.savepoint(name).await)?;
+        Ok(Transaction { open: Open(None), inner, at })
     }
 
     /// As [`Client::prepare`].

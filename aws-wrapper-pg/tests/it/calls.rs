@@ -308,3 +308,17 @@ async fn a_begin_dropped_at_any_point_is_rolled_back() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_procedure_that_may_have_committed_is_not_called_again() {
+    let server = Server::shared();
+    let client = server.client().await;
+    let setup = "create temp table done (id int);
+        create procedure pg_temp.p() language plpgsql as
+        $$ begin insert into done values (1); commit; execute 'execute no_such_statement'; end $$";
+    client.batch_execute(setup).await.unwrap();
+    let statement = client.prepare("call pg_temp.p()").await.unwrap();
+    let error = client.execute(&statement, &[]).await.unwrap_err();
+    assert_eq!(error.sqlstate(), Some("26000"));
+    assert_eq!(client.query_one_scalar::<i64, _>("select count(*) from done", &[]).await.unwrap(), 1);
+}

@@ -1,5 +1,9 @@
 //! Transactions, savepoints and portals.
 
+use std::future::Future;
+use std::task::{Context, Waker};
+
+use aws_wrapper_pg::core::registry::Ending;
 use aws_wrapper_pg::core::session::transaction::TransactionState;
 use aws_wrapper_pg::tokio_postgres::IsolationLevel;
 
@@ -91,4 +95,29 @@ async fn committing_a_failed_transaction_is_ok_as_with_the_driver() {
     transaction.query("select 1/0", &[]).await.unwrap_err();
     transaction.commit().await.unwrap();
     assert_eq!(client.transaction_state(), TransactionState::Idle);
+}
+
+/// One thread: the connection's task runs only when the test waits.
+#[tokio::test]
+async fn an_end_nobody_waits_for_is_remembered_until_it_is_answered() {
+    let server = Server::shared();
+    let mut client = server.client().await;
+    for ending in [None, Some(Ending::Commit), Some(Ending::Rollback)] {
+        let mut transaction = client.transaction().await.unwrap();
+        transaction.transaction().await.unwrap().commit().await.unwrap();
+        drop(transaction.transaction().await.unwrap());
+        transaction.query("select 1", &[]).await.unwrap();
+        assert_eq!(transaction.slot().ending(), None, "savepoints do not count");
+        match ending {
+            None => transaction.commit().await.unwrap(),
+            Some(Ending::Commit) => {
+                let mut commit = Box::pin(transaction.commit());
+                assert!(commit.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
+            _ => drop(transaction),
+        }
+        assert_eq!(client.slot().ending(), ending);
+        client.batch_execute("select 1").await.unwrap();
+        assert_eq!(client.slot().ending(), None);
+    }
 }
