@@ -36,8 +36,15 @@ for pid in $(cat "$folder/pids" 2>/dev/null); do
       [ -z "$segment" ] || ipcrm -m "$segment" ;;
   esac
 done 2>/dev/null
-rm -rf -- "$folder"
-[ ! -e "$folder" ] || { sleep 0.2; rm -rf -- "$folder"; }
+# A copy or a new data directory may still be in the making.
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  while pid=$(cat "$folder/scratch/busy" 2>/dev/null) && grep -qs '^State:.[^ZX]' "/proc/$pid/status"; do
+    sleep 0.05
+  done
+  rm -rf -- "$folder" 2>/dev/null
+  [ -e "$folder" ] || exit
+  sleep 0.1
+done
 "#;
 
 /// How server processes are set apart from all others.

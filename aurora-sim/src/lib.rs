@@ -18,12 +18,6 @@
 //! Every process and every file of a cluster is gone when its [`Cluster`] is dropped, and also when the process that
 //! holds it panics, is interrupted or is killed.
 
-#![expect(clippy::doc_markdown, reason = "PostgreSQL is a name, not an identifier")]
-#![cfg_attr(
-    test,
-    allow(clippy::result_large_err, reason = "the test harness returns a Result with a String")
-)]
-
 mod cluster;
 mod error;
 mod flavor;

@@ -76,16 +76,11 @@ impl Programs {
         words
     }
 
-    /// Runs a program of PostgreSQL to its end, with `input` on its standard input.
-    pub(crate) async fn run(
-        &self,
-        program: &str,
-        arguments: &[&str],
-        input: Option<fs::File>,
-    ) -> Result<String> {
+    /// Runs a program of PostgreSQL to its end.
+    pub(crate) async fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let mut words = self.as_server_user(program);
         words.extend(arguments.iter().map(|&word| word.to_owned()));
-        run(&words, input).await
+        run(&words, None, GivenUp::Killed).await
     }
 }
 
@@ -106,14 +101,23 @@ impl ServerUser {
     }
 }
 
+/// Whether a program may be killed when nobody waits for it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    Killed,
+    /// It comes to its end, soon and perhaps with an error: killed, it would leave shared memory behind.
+    LeftAlone,
+}
+
 /// Runs a program to its end and gives what it printed.
-pub(crate) async fn run(words: &[String], input: Option<fs::File>) -> Result<String> {
+pub(crate) async fn run(words: &[String], input: Option<fs::File>, given_up: GivenUp) -> Result<String> {
     let (program, arguments) = words.split_first().expect("a command has a first word");
     let name =
         words.iter().rev().find(|word| word.starts_with('/') && word.contains("/bin/")).unwrap_or(program);
     let name = name.rsplit('/').next().unwrap_or(name);
     let mut command = Command::new(program);
-    command.args(arguments).current_dir("/").kill_on_drop(true);
+    // A Ctrl-C is for us, not for our helpers.
+    command.args(arguments).current_dir("/").process_group(0).kill_on_drop(given_up == GivenUp::Killed);
     command.stdin(input.map_or_else(Stdio::null, Stdio::from));
     let finished = tokio::time::timeout(PROGRAM_DEADLINE, command.output());
     let output = finished
@@ -185,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_program_tells_what_it_wrote() {
         let words = ["sh", "-c", "echo some reason >&2; exit 3"].map(str::to_owned);
-        let error = run(&words, None).await.unwrap_err().to_string();
+        let error = run(&words, None, GivenUp::Killed).await.unwrap_err().to_string();
         assert!(error.contains("some reason") && error.contains('3'), "{error}");
     }
 }

@@ -6,10 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Attempt, Result};
+use crate::error::{Attempt, Error, Result};
 use crate::flavor::Flavor;
 use crate::postgres::settings::{self, write};
-use crate::programs::{Programs, run};
+use crate::programs::{GivenUp, Programs, run};
 
 const COMMON: &str = include_str!("../sql/common.sql");
 const USERS: &str = include_str!("../sql/users.sql");
@@ -60,14 +60,14 @@ pub(crate) async fn copy(from: &Path, to: &Path) -> Result<()> {
     if !to.exists() {
         fs::create_dir(to).attempt(|| format!("create {}", to.display()))?;
     }
-    run(&[&words[..], &paths[..]].concat(), None).await.map(drop)
+    run(&[&words[..], &paths[..]].concat(), None, GivenUp::Killed).await.map(drop)
 }
 
 async fn build(programs: &Programs, flavor: Flavor, data: &Path, scratch: &Path) -> Result<()> {
     let path = data.display().to_string();
     let mut initdb = vec!["-D", &path];
     initdb.extend(INITDB);
-    programs.run("initdb", &initdb, None).await?;
+    to_the_end(programs, "initdb", &initdb, None, scratch).await?;
     load(programs, data, scratch, "template1", &format!("{COMMON}{}", flavor.sql())).await?;
     load(programs, data, scratch, "postgres", &format!("{COMMON}{}", flavor.sql())).await?;
     load(programs, data, scratch, "template1", USERS).await?;
@@ -82,20 +82,34 @@ async fn load(programs: &Programs, data: &Path, scratch: &Path, database: &str, 
     write(&script, sql)?;
     let input = fs::File::open(&script).attempt(|| format!("open {}", script.display()))?;
     let data = data.display().to_string();
-    let options = [
-        "--single",
-        "-j",
-        "-F",
-        "-c",
-        "exit_on_error=true",
-        "-c",
-        "log_checkpoints=off",
-        "-D",
-        &data,
-        database,
-    ];
-    programs.run("postgres", &options, Some(input)).await?;
+    let mut options = vec!["--single", "-j", "-F", "-D", &data];
+    for setting in ["exit_on_error=true", "log_checkpoints=off", "dynamic_shared_memory_type=mmap"] {
+        options.extend(["-c", setting]);
+    }
+    options.push(database);
+    to_the_end(programs, "postgres", &options, Some(input), scratch).await?;
     fs::remove_file(&script).attempt(|| format!("delete {}", script.display()))
+}
+
+/// Runs a server program that must come to its end undisturbed, or it leaves shared memory behind: the keeper waits
+/// for the process whose number is in the file `busy`, and the output goes to a file, because a pipe would end with us.
+async fn to_the_end(
+    programs: &Programs,
+    program: &str,
+    arguments: &[&str],
+    input: Option<fs::File>,
+    scratch: &Path,
+) -> Result<()> {
+    let busy = scratch.join("busy").display().to_string();
+    let mut words = programs.as_server_user(program);
+    let program_path = words.split_off(words.len() - 1);
+    words.extend(["sh", "-c", r#"echo $$ >"$0" && exec "$@" >"$0.log" 2>&1"#, &busy].map(str::to_owned));
+    words.extend(program_path);
+    words.extend(arguments.iter().map(|&word| word.to_owned()));
+    let Err(error) = run(&words, input, GivenUp::LeftAlone).await else { return Ok(()) };
+    let log = fs::read_to_string(scratch.join("busy.log")).unwrap_or_default();
+    let last: Vec<&str> = log.lines().rev().take(5).collect();
+    Err(Error::invalid(format!("{error}; its output, last line first: {}", last.join(" | "))))
 }
 
 fn key(programs: &Programs, flavor: Flavor) -> String {

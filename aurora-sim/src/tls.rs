@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Attempt, Result};
 use crate::names::HostNames;
 use crate::postgres::settings::write;
-use crate::programs::{ServerUser, run};
+use crate::programs::{GivenUp, ServerUser, run};
 
 const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
 
@@ -73,5 +73,5 @@ impl TlsFiles {
 
 async fn openssl(words: &[&str]) -> Result<()> {
     let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-    run(&words, None).await.map(drop)
+    run(&words, None, GivenUp::Killed).await.map(drop)
 }

@@ -89,7 +89,7 @@ impl ClusterBuilder {
     }
 
     /// Folder for everything that the cluster writes; must not exist or be empty, and is deleted with the cluster.
-    /// Default: a new one in the system's folder for temporary files.
+    /// Default: a new one in `/dev/shm` if 2 GiB are free there, else in the system's folder for temporary files.
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self

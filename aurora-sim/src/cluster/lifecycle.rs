@@ -198,7 +198,7 @@ impl Inner {
             (source.ip().to_string(), source.port().to_string(), data.display().to_string());
         let from = ["-h", &address, "-p", &port, "-U", "postgres", "-D", &path];
         let how = ["-X", "stream", "-c", "fast", "--no-sync", "--no-manifest"];
-        self.programs.run("pg_basebackup", &[&from[..], &how[..]].concat(), None).await?;
+        self.programs.run("pg_basebackup", &[&from[..], &how[..]].concat()).await?;
 
         let state = &mut *self.state.lock().await;
         if state.writer != writer || state.instances[i].is_up() {

@@ -58,7 +58,7 @@ pub(super) struct Up {
 
 #[derive(Debug, Args)]
 pub(super) struct Ctl {
-    /// Folder of the cluster. Default: the environment variable AURORA_SIM_DIR, which `run` sets.
+    /// Folder of the cluster. Default: the environment variable `AURORA_SIM_DIR`, which `run` sets.
     #[arg(long)]
     pub(super) dir: Option<PathBuf>,
     #[command(subcommand)]

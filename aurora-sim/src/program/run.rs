@@ -43,12 +43,11 @@ pub(super) fn run(run: &Run) -> Result<ExitCode> {
 }
 
 fn run_in(folder: &Path, run: &Run) -> Result<ExitCode> {
-    // Declared first, dropped last: the clusters leave the folder before it is deleted.
     let _watch = Watch::start(folder)?;
     runtime()?.block_on(async {
         let mut signals = Signals::listen()?;
         let clusters = tokio::select! {
-            clusters = start(folder, run) => clusters?,
+            clusters = start(run) => clusters?,
             signal = signals.next() => return Ok(ExitCode::from(exit_code(signal))),
         };
         let hosts_file = folder.join(HOSTS);
@@ -70,10 +69,10 @@ fn run_in(folder: &Path, run: &Run) -> Result<ExitCode> {
     })
 }
 
-async fn start(folder: &Path, run: &Run) -> Result<Vec<Arc<Cluster>>> {
+async fn start(run: &Run) -> Result<Vec<Arc<Cluster>>> {
     let mut starts = JoinSet::new();
     for number in 1..=run.clusters {
-        let builder = run.shape.builder(number).folder(folder.join(format!("cluster-{number}")));
+        let builder = run.shape.builder(number);
         starts.spawn(async move { (number, builder.start().await) });
     }
     let mut clusters = Vec::new();

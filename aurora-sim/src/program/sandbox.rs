@@ -20,15 +20,8 @@ folder=$1; shift
 exec "$@"
 "#;
 
-/// Deletes the folder `$1` when its standard input closes. Servers may still be on their way out of it.
-const WATCH: &str = r#"
-trap '' HUP INT TERM
-cat >/dev/null
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-  rm -rf -- "$1" && exit
-  sleep 0.1
-done 2>/dev/null
-"#;
+/// Deletes the folder `$1` when its standard input closes.
+const WATCH: &str = r#"trap '' HUP INT TERM; cat >/dev/null; rm -rf -- "$1""#;
 
 /// Runs the words after it as an ordinary child: the first process of a PID namespace ignores most signals.
 const FIRST_PROCESS: &str = r#""$@"; exit $?"#;
@@ -90,7 +83,7 @@ impl Sandbox {
     }
 }
 
-/// Makes a folder for a run, with a copy of the system's hosts file.
+/// Makes a folder for a run, with a copy of the system's hosts file. The clusters have their own folders.
 pub(super) fn prepare() -> Result<PathBuf> {
     let name = format!("aurora-sim-run-{}-{:x}", std::process::id(), fastrand::u32(..));
     let folder = std::env::temp_dir().join(name);

@@ -1,6 +1,5 @@
 //! Real servers, started and broken. Each test has a cluster of its own, so they run side by side.
 
-#![allow(clippy::result_large_err, reason = "the test harness returns a Result with a String")]
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
 mod cleanup;

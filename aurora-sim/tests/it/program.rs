@@ -104,15 +104,17 @@ fn run_can_have_two_clusters() {
 async fn killing_run_leaves_no_process_and_no_file() {
     let mut command = Command::new(PROGRAM);
     command.args(["run", "--instances", "2", "--", "sh", "-c"]);
-    command.arg("trap '' INT TERM; echo $AURORA_SIM_DIR; sleep 3210 & sleep 3210; exit 0");
+    command.arg("trap '' INT TERM; echo $AURORA_SIM_DIR $AURORA_SIM_HOSTS; sleep 3210 & sleep 3210; exit 0");
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let folder = Path::new(line.trim()).parent().unwrap().to_owned();
-    assert!(folder.exists() && !processes_of(&folder).is_empty());
+    let (folder, hosts) = line.trim().split_once(' ').unwrap();
+    let (folder, hosts) = (Path::new(folder), Path::new(hosts).parent().unwrap());
+    assert!(folder.exists() && hosts.exists() && !processes_of(folder).is_empty());
     child.kill().unwrap();
     child.wait().unwrap();
-    nothing_is_left(&folder).await;
+    nothing_is_left(folder).await;
+    nothing_is_left(hosts).await;
     eventually("the command's processes are gone", async || processes_of(Path::new("sleep 3210")).is_empty())
         .await;
 }
