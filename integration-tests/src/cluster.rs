@@ -8,6 +8,7 @@ use aurora_sim::{Cluster, ClusterBuilder, FailoverOptions, FailoverReport};
 use aws_wrapper_core::Result;
 use aws_wrapper_core::host::HostKey;
 use aws_wrapper_core::services::Services;
+use tokio::time::timeout;
 
 use crate::adapter::{Adapter, Session, Target};
 use crate::names::ClusterNames;
@@ -125,6 +126,16 @@ impl TestCluster {
     /// When none can.
     pub async fn replace_writer(&self) -> FailoverReport {
         self.failover(FailoverOptions::default()).await.expect("a reader takes over")
+    }
+
+    /// Resets all connections to an instance and waits until `session`, which is there, has noticed.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn cut(&self, instance: &str, session: &impl Session) {
+        self.reset(instance).await.expect("the instance exists");
+        let noticed = timeout(SOCKETS_DEADLINE, session.slot().wait_ended()).await;
+        noticed.expect("a reset is noticed");
     }
 
     /// Waits until all instances run again and follow the writer.

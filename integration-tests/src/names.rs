@@ -9,12 +9,22 @@ use aws_wrapper_core::resolver::Resolver;
 
 /// Resolves the names of clusters; everything else is an address or does not exist.
 #[derive(Debug, Clone)]
-pub struct ClusterNames(Vec<Names>);
+pub struct ClusterNames {
+    clusters: Vec<Names>,
+    aliases: Vec<(String, String)>,
+}
 
 impl ClusterNames {
     /// The names of these clusters.
     pub fn new(names: impl IntoIterator<Item = Names>) -> Self {
-        Self(names.into_iter().collect())
+        Self { clusters: names.into_iter().collect(), aliases: Vec::new() }
+    }
+
+    /// Another name for one of theirs, as a CNAME record makes it.
+    #[must_use]
+    pub fn alias(mut self, alias: &str, name: &str) -> Self {
+        self.aliases.push((alias.to_owned(), name.to_owned()));
+        self
     }
 }
 
@@ -24,7 +34,9 @@ impl Resolver for ClusterNames {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        let addresses: Vec<_> = self.0.iter().flat_map(|names| names.lookup(host)).collect();
+        let alias = self.aliases.iter().find(|(alias, _)| alias == host);
+        let host = alias.map_or(host, |(_, name)| name);
+        let addresses: Vec<_> = self.clusters.iter().flat_map(|names| names.lookup(host)).collect();
         if addresses.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "name or service not known"));
         }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use aws_wrapper_core::Error;
 use integration_tests::{
     Adapter, Polled, Session, TestCluster, drop_after, eventually, failovers, no_task_left, on_cluster,
 };
@@ -60,37 +61,66 @@ fn a_later_connect_can_be_dropped_anywhere() {
     });
 }
 
+#[test]
+fn a_connect_that_meets_only_refusals_or_silence_can_be_dropped() {
+    on_cluster(2, async |cluster| {
+        for millis in [1, 20, 200, 700] {
+            for is_silent in [false, true] {
+                let connector = cluster.connector::<Driver>(&[("connect_timeout_ms", "500")]);
+                if is_silent {
+                    cluster.blackhole("instance-1").await.unwrap();
+                } else {
+                    cluster.refuse("instance-1").await.unwrap();
+                }
+                let dropped = timeout(Duration::from_millis(millis), Driver::connect(&connector)).await;
+                assert!(dropped.is_err(), "nobody lets us in: {dropped:?}");
+                eventually(LIMIT, "no socket is left", async || cluster.sockets() == 0).await;
+                eventually(LIMIT, "no task is left", async || no_task_left()).await;
+                cluster.heal("instance-1").await.unwrap();
+                assert_eq!(Driver::connect(&connector).await.unwrap().who().await.unwrap(), "instance-1");
+                drop(connector);
+                eventually(LIMIT, "no socket is left", async || cluster.sockets() == 0).await;
+            }
+        }
+    });
+}
+
 /// A reset connection, found by the next call: the search for the writer, the connect and the switch are dropped.
+///
+/// With the first set of plugins the session is given the connection on which the writer was proved; with the second it
+/// opens one of its own.
 #[test]
 fn a_failover_can_be_dropped_anywhere() {
     on_cluster(2, async |cluster| {
-        for latency in [Duration::ZERO, Duration::from_millis(2)] {
-            cluster.latency("instance-1", latency).await.unwrap();
-            let connector = cluster.connector::<Driver>(&[]);
-            let mut events = Driver::services(&connector).subscribe();
-            let mut session = Driver::connect(&connector).await.unwrap();
-            for polls in 1..=MOST {
-                lose_connection(cluster, &session).await;
-                match drop_after(polls, session.who()).await {
-                    Polled::Ready(result) => {
-                        assert!(
-                            result.as_ref().is_err_and(|error| error.is_failover_success()),
-                            "{result:?}"
-                        );
-                        assert!(polls > 3, "a failover has more awaits than {polls}");
-                        break;
-                    }
-                    Polled::Dropped => goes_on(&mut session).await,
-                }
-                assert!(polls < MOST);
+        for (plugins, fewest) in [("initial_connection,failover", 1), ("failover,developer", 4)] {
+            for latency in [Duration::ZERO, Duration::from_millis(2)] {
+                cluster.latency("instance-1", latency).await.unwrap();
+                dropped_failovers(cluster, plugins, fewest).await;
             }
-            assert_eq!(session.who().await.unwrap(), "instance-1");
-            let (started, ended) = failovers(&mut events);
-            assert_eq!(started, ended.len(), "each failover that starts is said to be over: {ended:?}");
-            eventually(LIMIT, "one session and the monitor are left", async || cluster.sockets() == 2).await;
-            drop((session, connector));
         }
     });
+}
+
+async fn dropped_failovers(cluster: &TestCluster, plugins: &str, fewest: u32) {
+    let connector = cluster.connector::<Driver>(&[("plugins", plugins)]);
+    let mut events = Driver::services(&connector).subscribe();
+    let mut session = Driver::connect(&connector).await.unwrap();
+    for polls in 1..=MOST {
+        cluster.cut("instance-1", &session).await;
+        match drop_after(polls, session.who()).await {
+            Polled::Ready(result) => {
+                assert!(result.as_ref().is_err_and(Error::is_failover_success), "{result:?}");
+                assert!(polls > fewest, "{plugins}: through after {polls} polls: {result:?}");
+                break;
+            }
+            Polled::Dropped => goes_on(&mut session).await,
+        }
+        assert!(polls < MOST);
+    }
+    assert_eq!(session.who().await.unwrap(), "instance-1");
+    let (started, ended) = failovers(&mut events);
+    assert_eq!(started, ended.len(), "each failover that starts is said to be over: {ended:?}");
+    eventually(LIMIT, "one session and the monitor are left", async || cluster.sockets() == 2).await;
 }
 
 #[test]
@@ -100,7 +130,7 @@ fn a_failover_that_meets_only_refusals_or_silence_can_be_dropped() {
         let mut session = Driver::connect(&connector).await.unwrap();
         for millis in [1, 10, 50, 200, 700] {
             for is_silent in [false, true] {
-                lose_connection(cluster, &session).await;
+                cluster.cut("instance-1", &session).await;
                 if is_silent {
                     cluster.blackhole("instance-1").await.unwrap();
                 } else {
@@ -114,11 +144,6 @@ fn a_failover_that_meets_only_refusals_or_silence_can_be_dropped() {
         }
         eventually(LIMIT, "one session and the monitor are left", async || cluster.sockets() == 2).await;
     });
-}
-
-async fn lose_connection(cluster: &TestCluster, session: &<Driver as Adapter>::Session) {
-    cluster.reset("instance-1").await.unwrap();
-    timeout(LIMIT, session.slot().wait_ended()).await.expect("a reset is noticed");
 }
 
 /// The next call finds the connection replaced already, or starts another failover; the one after it works.

@@ -35,7 +35,7 @@ fn a_single_server_behind_a_name_of_rds_has_nowhere_to_fail_over_to() {
             let mut events = Driver::services(&connector).subscribe();
             let mut session = Driver::connect(&connector).await.unwrap();
             assert_eq!(session.ask("SELECT 1").await.unwrap(), "1");
-            cluster.reset("instance-1").await.unwrap();
+            cluster.cut("instance-1", &session).await;
             let start = Instant::now();
             let error = session.ask("SELECT 1").await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Driver(DriverClass::Network), "{flavor}: {error:?}");

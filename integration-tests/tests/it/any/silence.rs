@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use aws_wrapper_core::error::{ErrorKind, Phase};
+use aws_wrapper_core::error::{DriverClass, ErrorKind, Phase};
 use integration_tests::{Adapter, Session, TestCluster, failovers, on_cluster, spawn};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -110,11 +110,13 @@ fn connecting_to_a_silent_host_has_a_deadline() {
                 let start = Instant::now();
                 let error = Driver::connect(&connector).await.unwrap_err();
                 let elapsed = start.elapsed();
-                assert_eq!(
-                    error.kind(),
-                    ErrorKind::Timeout(Phase::Connect),
-                    "{fault:?}, {plugins}: {error:?}"
-                );
+                // The last address has all that is left of the time, so either deadline may be the first.
+                let is_late = match error.kind() {
+                    ErrorKind::Timeout(Phase::Connect) => true,
+                    ErrorKind::Driver(DriverClass::Network) => error.to_string().contains("timed out"),
+                    _ => false,
+                };
+                assert!(is_late, "{fault:?}, {plugins}: {error:?}");
                 assert_eq!(error.host(), Some(&cluster.key("instance-2")), "{fault:?}, {plugins}: {error:?}");
                 assert!((400..1500).contains(&elapsed.as_millis()), "{fault:?}, {plugins}: {elapsed:?}");
                 fault.end(cluster, "instance-2").await;
@@ -148,7 +150,7 @@ fn a_failover_waits_for_a_writer_that_refuses_connections() {
         let connector = cluster.connector::<Driver>(&[]);
         let mut session = Driver::connect(&connector).await.unwrap();
         cluster.refuse("instance-1").await.unwrap();
-        cluster.reset("instance-1").await.unwrap();
+        cluster.cut("instance-1", &session).await;
         let call = spawn(async move { (session.who().await.unwrap_err(), session) });
         sleep(Duration::from_secs(1)).await;
         assert!(!call.is_finished(), "the writer takes no connection");

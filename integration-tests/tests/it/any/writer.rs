@@ -94,7 +94,7 @@ fn a_reset_connection_is_replaced_at_once() {
         let mut session = Driver::connect(&connector).await.unwrap();
         for _ in 0..3 {
             session.who().await.unwrap();
-            cluster.reset("instance-1").await.unwrap();
+            cluster.cut("instance-1", &session).await;
             let start = Instant::now();
             let error = session.who().await.unwrap_err();
             switched(

@@ -68,8 +68,7 @@ fn a_failover_in_a_begin_can_be_dropped_anywhere() {
         let connector = cluster.connector::<Pg>(&[]);
         let mut client = connector.connect().await.unwrap();
         for polls in 1..=MOST {
-            cluster.reset("instance-1").await.unwrap();
-            client.slot().wait_ended().await;
+            cluster.cut("instance-1", &client).await;
             let begin = async { client.transaction().await.map(drop) };
             if let Polled::Ready(result) = drop_after(polls, begin).await {
                 assert!(result.as_ref().is_err_and(aws_wrapper_pg::Error::is_failover_success), "{result:?}");

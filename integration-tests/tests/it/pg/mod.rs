@@ -16,6 +16,8 @@ mod shutdown;
 mod silence;
 #[path = "../any/storm.rs"]
 mod storm;
+#[path = "../any/topology.rs"]
+mod topology;
 #[path = "../any/transaction.rs"]
 mod transaction;
 #[path = "../any/two_clusters.rs"]
@@ -26,9 +28,11 @@ mod writer;
 mod bad_input;
 mod begin;
 mod listen;
+mod monitor_user;
 mod pipelined;
 mod secrets;
 mod statement;
 mod stream;
+mod tls;
 mod transaction_object;
 mod user_timeout;

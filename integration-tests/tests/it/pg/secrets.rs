@@ -1,6 +1,6 @@
 //! Passwords are never shown.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 
 use aws_wrapper_core::services::Services;
 use aws_wrapper_pg::Connector;
@@ -12,7 +12,7 @@ const RIGHT: &str = "hunter2-right";
 #[test]
 fn no_log_no_error_and_no_debug_output_has_a_password() {
     let mut shown = String::new();
-    let mut show = |thing: &dyn Debug| shown.push_str(&format!("{thing:?} {thing:#?}\n"));
+    let mut show = |thing: &dyn Debug| writeln!(shown, "{thing:?} {thing:#?}").unwrap();
     let log = on_logged_cluster(2, async |cluster| {
         tracing::trace!("nothing is too detailed");
         let mut admin = cluster.admin::<integration_tests::Pg>("instance-1").await;

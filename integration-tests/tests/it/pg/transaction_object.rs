@@ -1,8 +1,10 @@
 //! The driver's transaction objects in a failover.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_wrapper_core::error::{ErrorKind, FailoverOutcome, TransactionOutcome};
+use aws_wrapper_core::retry::RetryPolicy;
 use integration_tests::{Expected, Pg, Session, eventually, failovers, on_cluster, switched};
 
 #[test]
@@ -76,5 +78,52 @@ fn a_lost_commit_of_a_transaction_object_is_unknown() {
         assert_eq!(error.kind(), ErrorKind::Failover(FailoverOutcome::TransactionUnknown), "{error:?}");
         assert_eq!(error.transaction_outcome(), TransactionOutcome::Unknown, "{error:?}");
         assert_eq!(client.ask("SELECT count(*) FROM log").await.unwrap(), "1");
+    });
+}
+
+#[test]
+fn a_transaction_that_was_rolled_back_is_run_again_and_an_unknown_one_is_not() {
+    on_cluster(3, async |cluster| {
+        cluster.log_table::<Pg>().await;
+        let connector = cluster.connector::<Pg>(&[]);
+        let mut client = connector.connect().await.unwrap();
+        let runs = AtomicU32::new(0);
+        let done = client
+            .retry_transaction(RetryPolicy::default(), async |transaction| {
+                let run = runs.fetch_add(1, Ordering::SeqCst);
+                transaction.execute("INSERT INTO log VALUES (1)", &[]).await?;
+                if run == 0 {
+                    cluster.replace_writer().await;
+                }
+                transaction.execute("INSERT INTO log VALUES (2)", &[]).await
+            })
+            .await;
+        assert_eq!(done.unwrap(), 1);
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
+        assert_eq!(client.ask("SELECT sum(id) FROM log").await.unwrap(), "3");
+
+        // The answer to the commit is lost: nobody knows, so nothing is repeated.
+        cluster.complete().await;
+        let writer = cluster.writer();
+        let mut witness = cluster.admin_of_app::<Pg>(&cluster.readers()[0]).await;
+        let runs = AtomicU32::new(0);
+        cluster.latency(&writer, Duration::from_millis(300)).await.unwrap();
+        let lose = async {
+            eventually(Duration::from_secs(10), "the row is committed", async || {
+                witness.ask("SELECT count(*) FROM log").await.unwrap() == "3"
+            })
+            .await;
+            cluster.blackhole(&writer).await.unwrap();
+            cluster.replace_writer().await;
+            cluster.heal(&writer).await.unwrap();
+        };
+        let run = client.retry_transaction(RetryPolicy::default(), async |transaction| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            transaction.execute("INSERT INTO log VALUES (4)", &[]).await
+        });
+        let (done, ()) = tokio::join!(run, lose);
+        assert_eq!(done.unwrap_err().transaction_outcome(), TransactionOutcome::Unknown);
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        assert_eq!(client.ask("SELECT sum(id) FROM log").await.unwrap(), "7");
     });
 }

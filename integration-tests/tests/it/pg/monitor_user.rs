@@ -1,0 +1,59 @@
+//! The monitor's own login.
+
+use integration_tests::{Pg, Session, eventually, on_cluster};
+
+const MONITORS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'watcher'";
+
+/// The monitor proves the writer on connections of its own user; none of them may become a session of the application.
+#[test]
+fn a_session_never_gets_the_monitors_login() {
+    on_cluster(3, async |cluster| {
+        let mut admin = cluster.admin::<Pg>("instance-1").await;
+        admin.ask("CREATE ROLE watcher LOGIN PASSWORD 'eyes'").await.unwrap();
+        let params = [("topology_monitoring_user", "watcher"), ("topology_monitoring_password", "eyes")];
+        for plugins in ["initial_connection,failover", "failover", "failover,developer"] {
+            let params = [params[0], params[1], ("plugins", plugins)];
+            let connector = cluster.connector::<Pg>(&params);
+            let mut client = connector.connect().await.unwrap();
+            let writer = client.who().await.unwrap();
+            let mut admin = cluster.admin::<Pg>(&writer).await;
+            eventually(std::time::Duration::from_secs(5), "the monitor is there", async || {
+                admin.ask(MONITORS).await.unwrap() != "0"
+            })
+            .await;
+            for loses in [true, false] {
+                if loses {
+                    cluster.replace_writer().await;
+                    cluster.complete().await;
+                } else {
+                    cluster.cut(&cluster.writer(), &client).await;
+                }
+                assert!(client.who().await.unwrap_err().is_failover_success());
+                assert_eq!(
+                    client.ask("SELECT current_user || '@' || current_database()").await.unwrap(),
+                    "app@app"
+                );
+            }
+        }
+    });
+}
+
+/// A monitor that is not let in hurts nobody as long as nothing is lost, and says so.
+#[test]
+fn a_monitor_that_is_not_let_in_is_reported() {
+    on_cluster(2, async |cluster| {
+        let params = [
+            ("topology_monitoring_user", "nobody"),
+            ("topology_monitoring_password", "wrong"),
+            ("failover_timeout_ms", "20000"),
+        ];
+        let connector = cluster.connector::<Pg>(&params);
+        let mut client = connector.connect().await.unwrap();
+        eventually(std::time::Duration::from_secs(10), "the status has the monitor's error", async || {
+            let status = connector.services().status();
+            status.clusters[0].last_error.as_ref().is_some_and(|error| error.contains("password"))
+        })
+        .await;
+        client.who().await.unwrap();
+    });
+}
