@@ -14,8 +14,8 @@ use aws_wrapper_core::plugin::{ConnectionPlugin, Step, Subscriptions};
 use aws_wrapper_core::testing::NullDriver;
 use tokio::time::Instant;
 
-use crate::bench::median;
 use crate::bench::report::Line;
+use crate::median;
 
 /// A plugin that observes every call and does nothing.
 #[derive(Debug)]
@@ -52,28 +52,52 @@ pub fn connector(plugins: &str, observers: usize) -> Connector<NullDriver> {
 
 const CALLS: u32 = 200_000;
 
-async fn through(connector: &Connector<NullDriver>, logical: &Logical<NullDriver>) -> f64 {
-    let ask = NullDriver;
-    let started = Instant::now();
-    for number in 0..CALLS {
-        let call = Call::new(Method::Query, Some("select 1"), logical, &ask);
-        let result = connector.pipeline().call(&call, async { Ok(black_box(number)) }).await;
-        black_box(result.is_ok());
+/// Makes `calls` calls in one of the ways that are compared: `direct`, `default`, `observers-N`.
+///
+/// # Errors
+/// When the way is none of these.
+pub async fn run(way: &str, calls: u32) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    if way == "direct" {
+        direct(calls).await;
+        return Ok(());
     }
-    per_call(started.elapsed())
+    let observers = match way.strip_prefix("observers-") {
+        Some(number) => number.parse()?,
+        None => 0,
+    };
+    let connector = connector(DEFAULT, observers);
+    let session = session().await?;
+    through(&connector, &session, calls).await;
+    Ok(())
 }
 
-async fn direct() -> f64 {
+async fn session() -> Result<Logical<NullDriver>, aws_wrapper_core::Error> {
+    let connection = connector("", 0).connect().await?;
+    Ok(Logical::new(Arc::clone(connection.slot())))
+}
+
+async fn through(connector: &Connector<NullDriver>, logical: &Logical<NullDriver>, calls: u32) -> f64 {
+    let ask = NullDriver;
     let started = Instant::now();
-    for number in 0..CALLS {
+    for number in 0..calls {
+        let call = Call::new(Method::Query, Some("select 1"), logical, &ask);
+        let result = connector.pipeline().call(&call, || async { Ok(black_box(number)) }).await;
+        black_box(result.is_ok());
+    }
+    per_call(started.elapsed(), calls)
+}
+
+async fn direct(calls: u32) -> f64 {
+    let started = Instant::now();
+    for number in 0..calls {
         let result: Result<u32, aws_wrapper_core::Error> = async { Ok(black_box(number)) }.await;
         black_box(result.is_ok());
     }
-    per_call(started.elapsed())
+    per_call(started.elapsed(), calls)
 }
 
-fn per_call(elapsed: Duration) -> f64 {
-    elapsed.as_secs_f64() * 1e9 / f64::from(CALLS)
+fn per_call(elapsed: Duration, calls: u32) -> f64 {
+    elapsed.as_secs_f64() * 1e9 / f64::from(calls)
 }
 
 /// Default set, and the price of a further plugin from one and five observers more.
@@ -82,21 +106,13 @@ fn per_call(elapsed: Duration) -> f64 {
 /// Those of the fake driver: none.
 pub async fn measure(blocks: usize) -> Result<Vec<Line>, aws_wrapper_core::Error> {
     let (default, one, six) = (connector(DEFAULT, 0), connector(DEFAULT, 1), connector(DEFAULT, 6));
-    let logical = |connector: &Connector<NullDriver>| {
-        let connector = connector.clone();
-        async move {
-            let connection = connector.connect().await?;
-            Ok::<_, aws_wrapper_core::Error>(Logical::<NullDriver>::new(Arc::clone(connection.slot())))
-        }
-    };
-    let plain = connector("", 0);
-    let session = logical(&plain).await?;
+    let session = session().await?;
     let (mut bare, mut with_default, mut with_one, mut with_six) = (vec![], vec![], vec![], vec![]);
     for _ in 0..blocks.max(5) {
-        bare.push(direct().await);
-        with_default.push(through(&default, &session).await);
-        with_one.push(through(&one, &session).await);
-        with_six.push(through(&six, &session).await);
+        bare.push(direct(CALLS).await);
+        with_default.push(through(&default, &session, CALLS).await);
+        with_one.push(through(&one, &session, CALLS).await);
+        with_six.push(through(&six, &session, CALLS).await);
     }
     let bare = median(&mut bare);
     let default = median(&mut with_default);

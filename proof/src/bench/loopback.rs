@@ -4,8 +4,8 @@ use aws_wrapper_pg::Client;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-use crate::bench::median;
 use crate::bench::report::Line;
+use crate::median;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 

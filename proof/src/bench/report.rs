@@ -52,6 +52,19 @@ impl Line {
         }
     }
 
+    /// Instructions of both sides; counted, not judged.
+    pub fn counted(name: impl Into<String>, bare: f64, wrapper: f64) -> Self {
+        Self {
+            name: name.into(),
+            unit: "instructions",
+            bare: Some(bare),
+            wrapper,
+            ratio: (bare > 0.0).then(|| wrapper / bare),
+            goal: "counted".to_owned(),
+            met: true,
+        }
+    }
+
     /// Both sides with a limit on the difference.
     pub fn difference(
         name: impl Into<String>,

@@ -10,7 +10,7 @@ use aws_wrapper_core::resolver::Resolver;
 use aws_wrapper_core::services::Services;
 use aws_wrapper_pg::Connector;
 use proof::bench::report::{Line, markdown};
-use proof::bench::{call, loopback, memory};
+use proof::bench::{call, instructions, loopback, memory};
 use tokio_postgres::NoTls;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -25,6 +25,13 @@ fn main() -> Result<(), AnyError> {
         let (kb, threads) = single(memory_child(side, address.parse()?, connections.parse()?))?;
         println!("{kb} {threads}");
         return Ok(());
+    }
+    match words[..] {
+        ["calls-child", way, calls] => return single(call::run(way, calls.parse()?)),
+        ["queries-child", side, address, queries] => {
+            return single(queries_child(side, address.parse()?, queries.parse()?));
+        }
+        _ => {}
     }
     // Both sides share one thread, so its processor time is the clients' alone. The cluster has its own.
     single(run(Arguments::parse(&words)?))
@@ -70,6 +77,7 @@ async fn run(arguments: Arguments) -> Result<(), AnyError> {
     let wrapped = connector(server)?.connect().await?;
     lines.extend(loopback::measure(&wrapped, &bare.client, arguments.blocks).await?);
     lines.extend(memory::measure(&server.to_string(), arguments.connections).await?);
+    lines.extend(instructions::measure(&server.to_string()).await?);
     drop((bare, wrapped));
     cluster.shutdown().await;
 
@@ -167,4 +175,22 @@ async fn memory_child(side: &str, server: SocketAddr, connections: usize) -> Res
     let threads = memory::threads()?;
     drop((bare, wrapped));
     Ok((per_connection, threads))
+}
+
+/// Runs `SELECT 1` so many times through one side.
+async fn queries_child(side: &str, server: SocketAddr, queries: u32) -> Result<(), AnyError> {
+    if side == "bare" {
+        let bare = Bare::connect(server).await?;
+        let statement = bare.client.prepare("select 1").await?;
+        for _ in 0..queries {
+            bare.client.query_one(&statement, &[]).await?;
+        }
+    } else {
+        let client = connector(server)?.connect().await?;
+        let statement = client.prepare("select 1").await?;
+        for _ in 0..queries {
+            client.query_one(&statement, &[]).await?;
+        }
+    }
+    Ok(())
 }

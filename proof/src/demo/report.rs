@@ -63,7 +63,7 @@ impl Figures {
             errors: logs.iter().map(|log| log.errors.len()).max().unwrap_or(0),
             gap_ms: logs.iter().map(|log| gap(log, failover.writable_at)).fold(0.0, f64::max),
             over_writable_ms: over.last().copied().unwrap_or(f64::NAN),
-            over_writable_median_ms: over.get(over.len() / 2).copied().unwrap_or(f64::NAN),
+            over_writable_median_ms: crate::median(&mut over),
             lost: logs
                 .iter()
                 .flat_map(|log| &log.acknowledged)
@@ -121,8 +121,8 @@ impl Report {
         if self.rounds.len() > 1 {
             let column = |pick: fn(&Round) -> f64| {
                 let mut values: Vec<f64> = self.rounds.iter().map(pick).collect();
-                values.sort_by(f64::total_cmp);
-                (values[values.len() / 2], values[values.len() - 1])
+                let median = crate::median(&mut values);
+                (median, values[values.len() - 1])
             };
             let (median, max) = column(|round| round.wrapper.over_writable_ms);
             let _ = writeln!(text, "wrapper: {median:.1} ms over writable (median), {max:.1} ms (max)");

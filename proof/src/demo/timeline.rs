@@ -71,6 +71,7 @@ pub fn draw(incident: &Incident) -> String {
     );
     text(&mut svg, 40.0, 70.0, 14, MUTED, "start", &subtitle);
 
+    legend(&mut svg, WIDTH - RIGHT - 290.0, 44.0);
     panel(&mut svg, incident, &whole, 120.0, "seconds since the crash", 1000.0);
     let title = "The same, around the moment the new writer became writable (ms)";
     text(&mut svg, 40.0, 385.0, 15, INK, "start", title);
@@ -79,25 +80,36 @@ pub fn draw(incident: &Incident) -> String {
     svg
 }
 
+fn legend(svg: &mut String, x: f64, y: f64) {
+    rect(svg, x, y - 11.0, 12.0, 12.0, OK);
+    text(svg, x + 18.0, y, 13, INK, "start", "acknowledged writes");
+    rect(svg, x + 165.0, y - 11.0, 12.0, 12.0, BAD);
+    text(svg, x + 183.0, y, 13, INK, "start", "errors seen");
+}
+
 fn panel(svg: &mut String, incident: &Incident, axis: &Axis, top: f64, unit: &str, scale: f64) {
     let bottom = top + 150.0;
     let mut tick = (axis.from / axis.step()).ceil() * axis.step();
     while tick <= axis.to {
         let x = axis.x(tick);
         line(svg, x, top, bottom, GRID, 1.0, "");
-        text(svg, x, bottom + 18.0, 12, MUTED, "middle", &format!("{}", tick / scale));
+        // Adding zero turns a minus zero into a plain one.
+        text(svg, x, bottom + 18.0, 12, MUTED, "middle", &format!("{}", tick / scale + 0.0));
         tick += axis.step();
     }
     text(svg, WIDTH - RIGHT, bottom + 36.0, 12, MUTED, "end", unit);
 
     let writable = offset_ms(incident, incident.writable);
     let dns = offset_ms(incident, incident.dns_changed);
-    for (ms, label, color) in
-        [(0.0, "writer crashes", BAD), (writable, "new writer writable", OK), (dns, "DNS follows", MUTED)]
-    {
+    // Labels stand on the side where the next line is not.
+    for (ms, label, color, anchor, shift) in [
+        (0.0, "writer crashes", BAD, "end", -4.0),
+        (writable, "new writer writable", OK, "start", 4.0),
+        (dns, "DNS follows", MUTED, "end", -4.0),
+    ] {
         if axis.shows(ms) {
             line(svg, axis.x(ms), top - 8.0, bottom, color, 1.5, "5 4");
-            text(svg, axis.x(ms) + 4.0, top - 12.0, 12, color, "start", label);
+            text(svg, axis.x(ms) + shift, top - 12.0, 12, color, anchor, label);
         }
     }
     lane(svg, incident, axis, &incident.wrapper, top + 15.0, "aws-wrapper-pg", &incident.round.wrapper);
