@@ -1,7 +1,7 @@
 //! Which hosts could not be reached lately, and when to try them again.
 //!
 //! Only hosts that are down have an entry: everything else is available. Two clocks run on an entry. The raw state is
-//! forgotten [`STATE_LIFE`] after the last failure, so that a host nobody tries does not stay out for ever. The count
+//! forgotten `STATE_LIFE` after the last failure, so that a host nobody tries does not stay out for ever. The count
 //! of failures outlives it, because the pauses of an exponential back-off can be longer than that.
 
 use std::collections::HashMap;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 
@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::method::Method;
 use crate::registry::{Ending, Slot};
 use crate::session::lexer;
+use crate::session::transaction::TransactionState;
 use crate::table::Table;
 
 /// One running call on a logical connection.
@@ -25,6 +26,8 @@ pub struct Call<'a, D: DriverDialect> {
     ask: Held<'a, dyn Ask + 'a>,
     /// The slot the call went out on; 0 until it did.
     used: AtomicU64,
+    /// Whether it went out to commit a transaction that was open by then.
+    commits_open: AtomicBool,
 }
 
 /// What a call on the stack borrows and a call that a stream takes along shares.
@@ -63,7 +66,14 @@ impl<D: DriverDialect> Call<'static, D> {
     /// A call that borrows nothing, for results that outlive the function that opened them.
     pub fn owned(method: Method, sql: Option<String>, logical: Arc<Logical<D>>, ask: Arc<dyn Ask>) -> Self {
         let (logical, ask) = (Held::Shared(logical), Held::Shared(ask));
-        Self { method, sql: sql.map(Cow::Owned), logical, ask, used: AtomicU64::new(0) }
+        Self {
+            method,
+            sql: sql.map(Cow::Owned),
+            logical,
+            ask,
+            used: AtomicU64::new(0),
+            commits_open: AtomicBool::new(false),
+        }
     }
 }
 
@@ -71,7 +81,7 @@ impl<'a, D: DriverDialect> Call<'a, D> {
     /// A call of `method`; `sql` is its text when it has one.
     pub fn new(method: Method, sql: Option<&'a str>, logical: &'a Logical<D>, ask: &'a dyn Ask) -> Self {
         let (sql, logical, ask) = (sql.map(Cow::Borrowed), Held::Borrowed(logical), Held::Borrowed(ask));
-        Self { method, sql, logical, ask, used: AtomicU64::new(0) }
+        Self { method, sql, logical, ask, used: AtomicU64::new(0), commits_open: AtomicBool::new(false) }
     }
 
     /// Which call it is.
@@ -101,7 +111,15 @@ impl<'a, D: DriverDialect> Call<'a, D> {
         if self.may_commit() && !slot.has_ended() {
             // Here and not when it fails: other calls fail with it, and it may be dropped before.
             slot.set_ending(Ending::Commit);
+            let known = slot.last_known_transaction();
+            let is_open = matches!(known, TransactionState::InTransaction | TransactionState::Failed);
+            self.commits_open.store(is_open, Ordering::Relaxed);
         }
+    }
+
+    /// Whether it went out to commit a transaction that was open by then.
+    pub(crate) fn commits_open(&self) -> bool {
+        self.commits_open.load(Ordering::Relaxed)
     }
 
     /// Whether it can end an open transaction by committing it.

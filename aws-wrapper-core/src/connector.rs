@@ -73,7 +73,8 @@ impl<D: DriverDialect> Connector<D> {
     /// # Errors
     /// The last host's error when none of several could be used; configuration and login errors at once.
     pub async fn connect(&self) -> Result<D::Connection> {
-        self.inner.services.shared().until_shut_down(self.connect_to_any()).await
+        // Boxed, so that the future of whoever connects stays small.
+        self.inner.services.shared().until_shut_down(Box::pin(self.connect_to_any())).await
     }
 
     async fn connect_to_any(&self) -> Result<D::Connection> {
@@ -236,6 +237,7 @@ impl<D: DriverDialect> Builder<D> {
             driver: Arc::clone(&driver),
             settings: Arc::clone(&self.settings),
             topology: Arc::clone(&topology),
+            wanted_role: self.wanted_role,
             shared: Arc::clone(shared),
             chain: Arc::clone(&chain),
             index: 0,

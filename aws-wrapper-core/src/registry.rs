@@ -427,8 +427,9 @@ mod tests {
                     } else {
                         let slots =
                             [0; 8].map(|_| registry.open(HostKey::new("h", 1).unwrap(), Purpose::Initial));
-                        slots.iter().for_each(|slot| slot.mark_ended());
-                        drop(slots);
+                        for slot in slots {
+                            slot.mark_ended();
+                        }
                     }
                 }
                 done.send(()).unwrap();

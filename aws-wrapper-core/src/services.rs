@@ -252,13 +252,11 @@ impl Lingering {
                     }
                     !over && !slot.has_ended()
                 });
-                match state.waiting.iter().map(|(until, _)| *until).min() {
-                    Some(next) => next,
-                    None => {
-                        state.running = false;
-                        return;
-                    }
-                }
+                let Some(next) = state.waiting.iter().map(|(until, _)| *until).min() else {
+                    state.running = false;
+                    return;
+                };
+                next
             };
             sleep_until(next).await;
         }

@@ -449,14 +449,20 @@ mod transactions {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_commit_outside_a_transaction_loses_nothing() {
+    async fn a_commit_on_its_way_is_unknown_whatever_the_state_was_known_to_be() {
         let world = World::new();
         let client = world.settled(&[]).await;
         let error = lose(&client, &world, Method::Commit, "commit").await;
-        assert_eq!(
-            (error.kind(), error.transaction_outcome()),
-            (SUCCEEDED, TransactionOutcome::NotInTransaction)
-        );
+        assert_eq!((error.kind(), error.transaction_outcome()), (UNKNOWN, TransactionOutcome::Unknown));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_as_text_outside_a_transaction_loses_nothing() {
+        let world = World::new();
+        let client = world.settled(&[]).await;
+        let error = lose(&client, &world, Method::Query, "commit").await;
+        let told = (error.kind(), error.transaction_outcome());
+        assert_eq!(told, (SUCCEEDED, TransactionOutcome::NotInTransaction));
     }
 
     #[tokio::test(start_paused = true)]
@@ -655,6 +661,26 @@ mod crowds {
             assert!(!result.unwrap_err().statement_may_have_run());
         }
         assert_eq!(heard.failovers(), [FailoverOutcome::Succeeded]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_fail_together_are_told_of_one_failed_search() {
+        let world = World::new();
+        let client = world.settled(&[("failover_timeout_ms", "3s")]).await;
+        let mut heard = world.listen();
+        for name in common::THREE {
+            world.cluster.set_reach(name, Reach::Refuses);
+        }
+        let (results, took) = timed(all((0..100).map(|_| client.query("select 1")))).await;
+        for result in results {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), FAILED);
+            assert!(error.to_string().contains("connection refused"), "{error}");
+        }
+        assert!(took < SECOND * 3 + 100 * MS, "{took:?}");
+        assert_eq!(heard.failovers(), [FailoverOutcome::Failed]);
+        assert_eq!(client.query("select 1").await.unwrap_err().kind(), FAILED);
+        assert_eq!(heard.failovers(), [FailoverOutcome::Failed], "the next call has searched again");
     }
 
     #[tokio::test(start_paused = true)]

@@ -409,6 +409,73 @@ mod calls {
     }
 }
 
+/// Streams: the call goes on after the function that opened it has returned.
+mod lent {
+    use aws_wrapper_core::call::Ask;
+    use aws_wrapper_core::table::Table;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct NoAnswer;
+
+    impl Ask for NoAnswer {
+        fn fetch_text<'a>(&'a self, _sql: &'a str) -> BoxFuture<'a, Result<Table>> {
+            Box::pin(async { Ok(Table::default()) })
+        }
+    }
+
+    fn call(client: &FakeClient) -> Call<'static, FakeDriver> {
+        let sql = Some("select 1".to_owned());
+        Call::owned(Method::QueryStream, sql, Arc::clone(client.logical()), Arc::new(NoAnswer))
+    }
+
+    async fn watched(before: Before) -> (Connector<FakeDriver>, FakeClient, Log) {
+        let (world, log) = (plain(), Log::default());
+        let witnesses = vec![Witness::new("a", &log), Witness::new("b", &log).before(before)];
+        let connector = connector(&world, witnesses);
+        let client = FakeClient::connect(&connector).await.unwrap();
+        take(&log);
+        (connector, client, log)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_entered_are_left_when_the_guard_is_dropped() {
+        let (connector, client, log) = watched(Before::Continues).await;
+        let lent = connector.pipeline().lend(call(&client)).await.unwrap();
+        assert_eq!(take(&log), ["before a", "before b"]);
+        assert_eq!(lent.call().method(), Method::QueryStream);
+        drop(lent);
+        assert_eq!(take(&log), ["after b", "after a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_ends_it_once_and_is_told_inner_first() {
+        let (connector, client, log) = watched(Before::Continues).await;
+        let lent = connector.pipeline().lend(call(&client)).await.unwrap();
+        take(&log);
+        let error = lent.recover(connector.pipeline(), Error::driver(DriverClass::Other, "broken row")).await;
+        assert_eq!(error.method(), Some(Method::QueryStream));
+        assert_eq!(take(&log), ["after b", "after a", "recover b", "recover a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_leaves_only_those_entered() {
+        let (connector, client, log) = watched(Before::WaitsAndFails).await;
+        let error = connector.pipeline().lend(call(&client)).await.unwrap_err();
+        assert_eq!((error.kind(), error.plugin()), (ErrorKind::Routing, Some("b")));
+        assert_eq!(take(&log), ["before a", "before b", "after a", "recover b", "recover a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropped_while_it_is_opened_it_leaves_those_entered() {
+        let (connector, client, log) = watched(Before::Waits).await;
+        assert!(drop_after(1, connector.pipeline().lend(call(&client))).await.is_none());
+        assert_eq!(take(&log), ["before a", "before b", "after a"]);
+    }
+}
+
 mod connects {
     use super::*;
 

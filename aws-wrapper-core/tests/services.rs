@@ -119,7 +119,9 @@ mod the_end {
         result.unwrap();
         assert!(took < 10 * MS, "{took:?}");
         assert_eq!((world.services.status().running_tasks, tasks()), (0, 0));
-        assert_eq!(client.query("select 1").await.unwrap(), "i-1", "the application's own stays open");
+        let error = client.query("select 1").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::HostUnavailable, "also the application's connections are closed");
+        assert!(world.services.status().connections.is_empty());
         let (result, took) = timed(connector.connect()).await;
         assert_eq!(result.unwrap_err().kind(), ErrorKind::HostUnavailable);
         let (refreshed, refreshing) =

@@ -92,7 +92,7 @@ impl<D: DriverDialect> Drop for Entered<'_, D> {
     }
 }
 
-/// [`Entered`] without borrows: for streams that can be kept as long as one likes.
+/// The observers of a call that are entered, without borrows: for streams that can be kept as long as one likes.
 #[derive(Debug)]
 pub struct Lent<D: DriverDialect> {
     /// In a box, because plugins know a running call by its address. Empty only once the call is over.
@@ -111,6 +111,9 @@ impl<D: DriverDialect> Lent<D> {
     }
 
     /// The exchange failed: ends it, then asks for recovery as [`Pipeline::recover`] does.
+    ///
+    /// # Panics
+    /// Never: nobody else takes the call out.
     pub async fn recover(mut self, pipeline: &Pipeline<D>, error: Error) -> Error {
         let call = self.leave().expect("the call is there until the guard is consumed");
         pipeline.recover(&call, error).await

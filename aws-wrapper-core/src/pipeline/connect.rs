@@ -158,11 +158,10 @@ impl<'a, D: DriverDialect> Next<'a, D> {
     where
         'a: 'r,
     {
-        let rest = &self.chain.plugins[self.place.min(self.chain.plugins.len())..];
-        match rest.iter().position(Option::is_some) {
-            Some(skipped) => {
-                let plugin = rest[skipped].as_ref().expect("its position was just found");
-                let next = Next { chain: self.chain, place: self.place + skipped + 1 };
+        let mut behind = self.chain.plugins.iter().enumerate().skip(self.place);
+        match behind.find_map(|(place, plugin)| Some((place, plugin.as_ref()?))) {
+            Some((place, plugin)) => {
+                let next = Next { chain: self.chain, place: place + 1 };
                 Box::pin(async move {
                     plugin.connect(request, next).await.map_err(|error| error.with_plugin(plugin.code()))
                 })
@@ -234,11 +233,23 @@ impl<D: DriverDialect> Dialler<D> {
             Purpose::Monitoring => request.settings.topology.connect_timeout,
             Purpose::Initial | Purpose::Switch => request.settings.network.connect_timeout,
         };
+        let host = request.host.clone();
+        let opening = self.shared.opening(&host, request.settings.max_opening_per_host);
+        // Waiting in the queue is no fault of the host, so its limit begins after that.
+        let _permit = match request.purpose {
+            // Monitors go first: everybody else waits for what they find.
+            Purpose::Monitoring => None,
+            Purpose::Initial | Purpose::Switch => {
+                let turn = timeout_at(request.deadline, opening.acquire()).await;
+                let late = "no turn to connect came in time: too many connections are being opened";
+                turn.map_err(|_| Error::new(ErrorKind::Timeout(Phase::Connect), late).with_host(&host))?.ok()
+            }
+        };
         let started = Instant::now();
         let deadline = request.deadline.min(started + limit);
         let given = deadline.saturating_duration_since(started);
-        let host = request.host.clone();
-        match timeout_at(deadline, self.open_in_turn(request)).await {
+        request.slot = Some(self.shared.registry.open(host.clone(), request.purpose));
+        match timeout_at(deadline, self.driver.connect(request)).await {
             Ok(Ok(mut connection)) => {
                 self.shared.set_availability(&host, Availability::Available);
                 if let (Some((topology, prober)), false) =
@@ -264,16 +275,5 @@ impl<D: DriverDialect> Dialler<D> {
                 Err(Error::new(ErrorKind::Timeout(Phase::Connect), message).with_host(&host))
             }
         }
-    }
-
-    async fn open_in_turn(&self, request: &mut ConnectRequest) -> Result<D::Connection, D::Error> {
-        let opening = self.shared.opening(&request.host, request.settings.max_opening_per_host);
-        // Monitors go first: everybody else waits for what they find.
-        let _permit = match request.purpose {
-            Purpose::Monitoring => None,
-            Purpose::Initial | Purpose::Switch => opening.acquire().await.ok(),
-        };
-        request.slot = Some(self.shared.registry.open(request.host.clone(), request.purpose));
-        self.driver.connect(request).await
     }
 }

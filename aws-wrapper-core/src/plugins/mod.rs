@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use crate::config::settings::Settings;
 use crate::driver::DriverDialect;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::Role;
 use crate::pipeline::connect::{ConnectChain, ConnectHandle};
 use crate::plugin::ConnectionPlugin;
 use crate::services::Shared;
@@ -122,6 +123,8 @@ pub struct PluginContext<D: DriverDialect> {
     pub settings: Arc<Settings>,
     /// The hosts and who they are.
     pub topology: Arc<Topology>,
+    /// The role every connection must have, if the connection string asks for one.
+    pub wanted_role: Option<Role>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
     pub(crate) index: usize,
@@ -256,14 +259,14 @@ fn sort<D: DriverDialect>(plan: &mut Vec<Planned<D>>) {
 
 fn find(code: &str) -> Result<&'static Entry> {
     let wanted = normal(code);
-    let is = |name: &&str| normal(name) == wanted;
+    let is = |name: &str| normal(name) == wanted;
     if let Some(entry) =
-        TABLE.iter().find(|entry| is(&entry.code) || entry.aliases.iter().any(|alias| is(&alias)))
+        TABLE.iter().find(|entry| is(entry.code) || entry.aliases.iter().any(|alias| is(alias)))
     {
         return Ok(entry);
     }
     let known = TABLE.iter().map(|entry| entry.code).collect::<Vec<_>>().join(", ");
-    if NOT_YET.iter().any(|name| is(&name)) {
+    if NOT_YET.iter().any(|name| is(name)) {
         let text =
             format!("parameter `plugins`: `{code}` is not available in this version; available are {known}");
         return Err(Error::new(ErrorKind::Unsupported, text));

@@ -128,7 +128,9 @@ impl<D: DriverDialect> VerifiedConnect<D> {
         };
         pick(&hosts).or_else(|| {
             // Hosts marked down are tried last; one of them may be back.
-            hosts.iter_mut().for_each(|host| host.availability = Availability::Available);
+            for host in &mut hosts {
+                host.availability = Availability::Available;
+            }
             pick(&hosts)
         })
     }

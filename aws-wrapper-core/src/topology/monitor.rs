@@ -220,8 +220,11 @@ impl Monitor {
         let round = self.round.as_ref().and_then(Round::next_decision);
         let is_idle = matches!(self.main, Main::Idle(_));
         let reads = is_idle && self.round.as_ref().is_none_or(Round::is_settled);
-        let upgrades =
-            is_idle && self.round.is_none() && self.upgrading_since.is_none() && self.main_index() > 0;
+        let upgrades = is_idle
+            && self.round.is_none()
+            && self.upgrading_since.is_none()
+            && self.main_index() > 0
+            && !self.verification_wanted();
         let reading = if self.quiet_until > Instant::now() { self.quiet_until } else { self.read_at };
         let times = [
             round,

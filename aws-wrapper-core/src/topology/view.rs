@@ -135,13 +135,11 @@ impl Topology {
         }
         let dialect = self.dialect();
         let Some(topology) = dialect.topology() else {
-            return match driver.startup_role(connection) {
-                Some(role) => Ok(role),
-                None => {
-                    let table = self.ask(driver, connection, dialect.role_sql()).await?;
-                    dialect.parse_role(&table).ok_or_else(|| unreadable("role"))
-                }
-            };
+            if let Some(role) = driver.startup_role(connection) {
+                return Ok(role);
+            }
+            let table = self.ask(driver, connection, dialect.role_sql()).await?;
+            return dialect.parse_role(&table).ok_or_else(|| unreadable("role"));
         };
         let table = self.ask(driver, connection, topology.whoami_sql()).await?;
         let (host_id, role) = topology.parse_whoami(&table).ok_or_else(|| unreadable("identity"))?;

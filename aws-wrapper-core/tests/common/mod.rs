@@ -167,12 +167,17 @@ pub(crate) async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
 }
 
 /// Runs `act` after `delay`, while `future` runs.
-pub(crate) async fn meanwhile<F: Future>(future: F, delay: Duration, act: impl FnOnce()) -> F::Output {
-    let acting = async {
+pub(crate) fn meanwhile<F: Future>(
+    future: F,
+    delay: Duration,
+    act: impl FnOnce(),
+) -> impl Future<Output = F::Output> {
+    let future = Box::pin(future);
+    let acting = async move {
         sleep(delay).await;
         act();
     };
-    tokio::join!(future, acting).0
+    async move { tokio::join!(future, acting).0 }
 }
 
 /// Many at the same time.

@@ -73,8 +73,9 @@ const ROLLBACK_LIMIT: Duration = Duration::from_millis(500);
 impl<D: DriverDialect> Failover<D> {
     pub(crate) fn new(context: &PluginContext<D>) -> Result<Self> {
         let settings = context.settings.failover.clone();
-        let by_endpoint = match context.topology.endpoint().kind() {
-            EndpointKind::ReaderCluster => FailoverMode::ReaderOrWriter,
+        let by_endpoint = match (context.wanted_role, context.topology.endpoint().kind()) {
+            (Some(Role::Reader), _) => FailoverMode::StrictReader,
+            (None, EndpointKind::ReaderCluster) => FailoverMode::ReaderOrWriter,
             _ => FailoverMode::StrictWriter,
         };
         let mode = settings.mode.unwrap_or(by_endpoint);
@@ -200,7 +201,7 @@ impl<D: DriverDialect> Failover<D> {
             match self.search.same_host(lost.routed_host(), deadline, attempts).await {
                 Ok(found) => return Ok(found),
                 Err(error) => {
-                    tracing::debug!(%error, "the host of a terminated session could not be used again")
+                    tracing::debug!(%error, "the host of a terminated session could not be used again");
                 }
             }
         }
@@ -318,7 +319,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Failover<D> {
 /// Whether a transaction was open on the lost connection, and whether it, or this call, may have been committed.
 fn transaction_of<D: DriverDialect>(call: &Call<'_, D>, lost: &Slot, may_have_run: bool) -> (bool, bool) {
     let known = lost.last_known_transaction();
-    let commits = may_have_run && call.method() == Method::Commit;
+    let commits = may_have_run && call.commits_open();
     // The state may have come with the answer to a commit that never got it.
     let was_open = commits || matches!(known, TransactionState::InTransaction | TransactionState::Failed);
     let may_be_committed = match lost.ending() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::settings::{FailoverMode, FailoverSettings};
 use crate::driver::DriverDialect;
@@ -72,17 +72,14 @@ impl<D: DriverDialect> Search<D> {
                 (Some(_), _) => self.reader(deadline, attempts, &mut seen).await,
             }
         };
-        match tokio::time::timeout_at(deadline, search).await {
-            Ok(result) => result,
-            Err(_) => {
-                let text = "no usable host was found in time";
-                let error = Error::new(ErrorKind::Timeout(Phase::Failover), text);
-                Err(match seen.last_error {
-                    Some(last) => error.with_source(last),
-                    None => error,
-                })
-            }
+        if let Ok(result) = timeout_at(deadline, search).await {
+            return result;
         }
+        let error = Error::new(ErrorKind::Timeout(Phase::Failover), "no usable host was found in time");
+        Err(match seen.last_error {
+            Some(last) => error.with_source(last),
+            None => error,
+        })
     }
 
     /// One attempt on the host of a session that the server ended.
