@@ -100,6 +100,7 @@ impl Drop for End {
 /// wakes the calls that will ask for the reason.
 ///
 /// Not an `async fn`: that would keep its argument twice, and the connection is most of what a client takes.
+#[expect(clippy::manual_async_fn, reason = "half the size")]
 fn drive<S, T>(mut driven: Driven<S, T>, delivery: Arc<Delivery>) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
