@@ -28,6 +28,8 @@ pub trait Adapter {
     type Connector: Clone + Debug + Send + Sync + 'static;
     /// A logical connection.
     type Session: Session;
+    /// Parameters of the administrator.
+    const ADMIN: &'static [(&'static str, &'static str)];
 
     /// A connector to `target`.
     fn connector(target: &Target<'_>) -> Result<Self::Connector>;

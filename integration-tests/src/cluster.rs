@@ -79,26 +79,13 @@ impl TestCluster {
         A::connector(&Target { host, port: self.port(), services: services.clone(), params })
     }
 
-    /// A session of the administrator on an instance, past all plugins.
+    /// A session of the administrator in the application's database on an instance, past all plugins.
     ///
     /// # Panics
     /// When it cannot be opened.
     pub async fn admin<A: Adapter>(&self, instance: &str) -> A::Session {
-        self.admin_with::<A>(instance, &[("user", "postgres"), ("plugins", "none"), ("dbname", "postgres")])
-            .await
-    }
-
-    /// As [`admin`](Self::admin), in the application's database.
-    ///
-    /// # Panics
-    /// When it cannot be opened.
-    pub async fn admin_of_app<A: Adapter>(&self, instance: &str) -> A::Session {
-        self.admin_with::<A>(instance, &[("user", "postgres"), ("plugins", "none")]).await
-    }
-
-    async fn admin_with<A: Adapter>(&self, instance: &str, params: &[(&str, &str)]) -> A::Session {
-        let connector =
-            self.connector_to::<A>(&self.instance_endpoint(instance), params).expect("parameters are fine");
+        let host = self.instance_endpoint(instance);
+        let connector = self.connector_to::<A>(&host, A::ADMIN).expect("the parameters are fine");
         A::connect(&connector).await.expect("the administrator is let in")
     }
 

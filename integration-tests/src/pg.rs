@@ -18,6 +18,7 @@ pub struct Pg;
 impl Adapter for Pg {
     type Connector = Connector;
     type Session = Client;
+    const ADMIN: &'static [(&'static str, &'static str)] = &[("user", "postgres"), ("plugins", "none")];
 
     fn connector(target: &Target<'_>) -> Result<Connector> {
         let mut builder =

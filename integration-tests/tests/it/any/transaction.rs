@@ -41,26 +41,24 @@ fn a_failed_statement_and_a_savepoint_do_not_hide_the_transaction() {
     on_cluster(3, async |cluster| {
         let connector = cluster.connector::<Driver>(&[]);
         let mut sessions = Vec::new();
-        for statements in [
-            &["BEGIN", "SELECT 1/0"][..],
-            &["BEGIN", "SAVEPOINT a", "SELECT 1/0", "ROLLBACK TO a"],
-            &["BEGIN", "COMMIT AND CHAIN"],
+        for (statements, outcome) in [
+            (&["BEGIN", "SELECT 1/0"][..], TransactionOutcome::RolledBack),
+            (&["BEGIN", "SAVEPOINT a", "SELECT 1/0", "ROLLBACK TO a"], TransactionOutcome::RolledBack),
+            // Too cautious: the commit was answered, and only the transaction behind it was lost. But no answer says
+            // that none is open, and taking a commit for answered that was not would be worse.
+            (&["BEGIN", "COMMIT AND CHAIN"], TransactionOutcome::Unknown),
         ] {
             let mut session = Driver::connect(&connector).await.unwrap();
             for statement in statements {
                 // The division fails as it should.
                 let _ = session.run(statement).await;
             }
-            sessions.push((session, statements));
+            sessions.push((session, statements, outcome));
         }
         cluster.replace_writer().await;
-        for (mut session, statements) in sessions {
+        for (mut session, statements, outcome) in sessions {
             let error = session.who().await.unwrap_err();
-            assert_eq!(
-                error.transaction_outcome(),
-                TransactionOutcome::RolledBack,
-                "{statements:?}: {error:?}"
-            );
+            assert_eq!(error.transaction_outcome(), outcome, "{statements:?}: {error:?}");
             session.who().await.unwrap();
         }
     });
@@ -121,7 +119,7 @@ fn a_commit_that_happened_without_an_answer_has_an_unknown_outcome() {
         cluster.log_table::<Driver>().await;
         let connector = cluster.connector::<Driver>(&[]);
         let mut session = Driver::connect(&connector).await.unwrap();
-        let mut witness = cluster.admin_of_app::<Driver>("instance-2").await;
+        let mut witness = cluster.admin::<Driver>("instance-2").await;
         session.run("BEGIN").await.unwrap();
         session.run("INSERT INTO log VALUES (1)").await.unwrap();
         cluster.latency("instance-1", Duration::from_millis(500)).await.unwrap();

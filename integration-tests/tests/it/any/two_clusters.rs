@@ -1,8 +1,7 @@
 //! Several clusters, connectors and services in one process.
 
-use integration_tests::{Adapter, ClusterNames, Session, TestCluster, failovers, on_cluster, on_clusters};
-
 use aws_wrapper_core::services::Services;
+use integration_tests::{Adapter, ClusterNames, Session, TestCluster, failovers, on_cluster, on_clusters};
 
 use super::Driver;
 

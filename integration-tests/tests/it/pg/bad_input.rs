@@ -174,7 +174,7 @@ async fn a_read_only_transaction(cluster: &TestCluster) {
 }
 
 async fn a_login_without_the_right_to_read_the_topology(cluster: &TestCluster) {
-    let mut admin = cluster.admin_of_app::<Pg>("instance-1").await;
+    let mut admin = cluster.admin::<Pg>("instance-1").await;
     admin.ask("REVOKE EXECUTE ON FUNCTION pg_catalog.aurora_replica_status() FROM PUBLIC").await.unwrap();
     let start = Instant::now();
     let error = cluster.connector::<Pg>(&[]).connect().await.unwrap_err();

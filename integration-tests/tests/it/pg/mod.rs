@@ -4,12 +4,8 @@ use integration_tests::Pg as Driver;
 
 #[path = "../any/cancel.rs"]
 mod cancel;
-#[path = "../any/plain.rs"]
-mod plain;
 #[path = "../any/reader.rs"]
 mod reader;
-#[path = "../any/session_terminated.rs"]
-mod session_terminated;
 #[path = "../any/shutdown.rs"]
 mod shutdown;
 #[path = "../any/silence.rs"]
@@ -28,9 +24,11 @@ mod writer;
 mod bad_input;
 mod begin;
 mod listen;
-mod monitor_user;
+mod login;
 mod pipelined;
+mod plain;
 mod secrets;
+mod session_terminated;
 mod statement;
 mod stream;
 mod tls;

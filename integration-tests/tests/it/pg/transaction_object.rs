@@ -60,7 +60,7 @@ fn a_lost_commit_of_a_transaction_object_is_unknown() {
         cluster.log_table::<Pg>().await;
         let connector = cluster.connector::<Pg>(&[]);
         let mut client = connector.connect().await.unwrap();
-        let mut witness = cluster.admin_of_app::<Pg>("instance-2").await;
+        let mut witness = cluster.admin::<Pg>("instance-2").await;
         let transaction = client.transaction().await.unwrap();
         transaction.execute("INSERT INTO log VALUES (1)", &[]).await.unwrap();
         cluster.latency("instance-1", Duration::from_millis(500)).await.unwrap();
@@ -105,7 +105,7 @@ fn a_transaction_that_was_rolled_back_is_run_again_and_an_unknown_one_is_not() {
         // The answer to the commit is lost: nobody knows, so nothing is repeated.
         cluster.complete().await;
         let writer = cluster.writer();
-        let mut witness = cluster.admin_of_app::<Pg>(&cluster.readers()[0]).await;
+        let mut witness = cluster.admin::<Pg>(&cluster.readers()[0]).await;
         let runs = AtomicU32::new(0);
         cluster.latency(&writer, Duration::from_millis(300)).await.unwrap();
         let lose = async {

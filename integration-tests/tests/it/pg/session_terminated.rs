@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use aws_wrapper_core::error::TransactionOutcome;
-use integration_tests::{Adapter, Expected, Session, host_down, on_cluster, switched};
+use integration_tests::{Expected, Pg, Session, host_down, on_cluster, switched};
 use tokio::time::{Instant, timeout};
-
-use super::Driver;
 
 #[test]
 fn a_session_that_was_idle_for_too_long_goes_on_at_the_same_host() {
@@ -22,9 +20,9 @@ fn terminated(sql: &str, transaction: TransactionOutcome) {
     on_cluster(3, async |cluster| {
         for reads in [false, true] {
             let host = if reads { cluster.reader_endpoint() } else { cluster.endpoint() };
-            let connector = cluster.connector_to::<Driver>(&host, &[]).unwrap();
-            let mut events = Driver::services(&connector).subscribe();
-            let mut session = Driver::connect(&connector).await.unwrap();
+            let connector = cluster.connector_to::<Pg>(&host, &[]).unwrap();
+            let mut events = connector.services().subscribe();
+            let mut session = connector.connect().await.unwrap();
             let instance = session.who().await.unwrap();
             session.ask(sql).await.unwrap();
             timeout(Duration::from_secs(5), session.slot().wait_ended())
@@ -47,9 +45,9 @@ fn terminated(sql: &str, transaction: TransactionOutcome) {
 #[test]
 fn a_session_ended_by_an_administrator_goes_on_at_the_same_writer() {
     on_cluster(3, async |cluster| {
-        let connector = cluster.connector::<Driver>(&[]);
-        let mut session = Driver::connect(&connector).await.unwrap();
-        let mut admin = cluster.admin::<Driver>("instance-1").await;
+        let connector = cluster.connector::<Pg>(&[]);
+        let mut session = connector.connect().await.unwrap();
+        let mut admin = cluster.admin::<Pg>("instance-1").await;
         let mine = session.ask("SELECT pg_backend_pid()").await.unwrap();
         admin.ask(&format!("SELECT pg_terminate_backend({mine})")).await.unwrap();
         timeout(Duration::from_secs(5), session.slot().wait_ended())

@@ -1,6 +1,9 @@
-//! The monitor's own login.
+//! Logins: the monitor's own, and one that changes.
+
+use std::time::Duration;
 
 use integration_tests::{Pg, Session, eventually, on_cluster};
+use tokio::time::Instant;
 
 const MONITORS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'watcher'";
 
@@ -17,7 +20,7 @@ fn a_session_never_gets_the_monitors_login() {
             let mut client = connector.connect().await.unwrap();
             let writer = client.who().await.unwrap();
             let mut admin = cluster.admin::<Pg>(&writer).await;
-            eventually(std::time::Duration::from_secs(5), "the monitor is there", async || {
+            eventually(Duration::from_secs(5), "the monitor is there", async || {
                 admin.ask(MONITORS).await.unwrap() != "0"
             })
             .await;
@@ -49,11 +52,37 @@ fn a_monitor_that_is_not_let_in_is_reported() {
         ];
         let connector = cluster.connector::<Pg>(&params);
         let mut client = connector.connect().await.unwrap();
-        eventually(std::time::Duration::from_secs(10), "the status has the monitor's error", async || {
+        eventually(Duration::from_secs(10), "the status has the monitor's error", async || {
             let status = connector.services().status();
             status.clusters[0].last_error.as_ref().is_some_and(|error| error.contains("password"))
         })
         .await;
         client.who().await.unwrap();
+    });
+}
+
+/// The password was changed while the session lived: nobody lets it in again, and it says so soon.
+#[test]
+fn a_failover_with_a_password_that_is_no_longer_right_fails_soon() {
+    on_cluster(2, async |cluster| {
+        let connector = cluster.connector::<Pg>(&[]);
+        let mut session = connector.connect().await.unwrap();
+        let mut admin = cluster.admin::<Pg>("instance-1").await;
+        admin.ask("ALTER ROLE app PASSWORD 'another'").await.unwrap();
+        let start = Instant::now();
+        cluster.cut("instance-1", &session).await;
+        let error = session.who().await.unwrap_err();
+        assert!(!error.is_failover_success() && !error.connection_usable(), "{error:?}");
+        assert!(
+            format!("{error:?}").contains("password authentication failed"),
+            "the reason is told: {error:?}"
+        );
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+
+        let mut admin = cluster.admin::<Pg>("instance-1").await;
+        admin.ask("ALTER ROLE app PASSWORD 'secret'").await.unwrap();
+        let error = session.who().await.unwrap_err();
+        assert!(error.is_failover_success(), "{error:?}");
+        assert_eq!(session.who().await.unwrap(), "instance-1");
     });
 }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use aurora_sim::{Cluster, Flavor};
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
-use integration_tests::{Adapter, Session, failovers, on_built};
+use integration_tests::{Pg, Session, failovers, on_built};
 use tokio::time::Instant;
-
-use super::Driver;
 
 #[test]
 fn with_a_plain_server_the_wrapper_simply_works() {
@@ -16,10 +14,10 @@ fn with_a_plain_server_the_wrapper_simply_works() {
         for params in
             [&[][..], &[("plugins", "failover")], &[("plugins", "initial_connection,failover,query_log")]]
         {
-            let connector = cluster.connector_to::<Driver>(&address, params).unwrap();
-            let mut session = Driver::connect(&connector).await.unwrap();
+            let connector = cluster.connector_to::<Pg>(&address, params).unwrap();
+            let mut session = connector.connect().await.unwrap();
             assert_eq!(session.ask("SELECT 1").await.unwrap(), "1");
-            assert!(Driver::services(&connector).status().clusters.is_empty(), "{params:?}");
+            assert!(connector.services().status().clusters.is_empty(), "{params:?}");
             drop((session, connector));
         }
     });
@@ -31,9 +29,9 @@ fn a_single_server_behind_a_name_of_rds_has_nowhere_to_fail_over_to() {
     for flavor in [Flavor::Plain, Flavor::Rds] {
         on_built(Cluster::builder().instances(1).flavor(flavor), async |cluster| {
             let host = cluster.instance_endpoint("instance-1");
-            let connector = cluster.connector_to::<Driver>(&host, &[]).unwrap();
-            let mut events = Driver::services(&connector).subscribe();
-            let mut session = Driver::connect(&connector).await.unwrap();
+            let connector = cluster.connector_to::<Pg>(&host, &[]).unwrap();
+            let mut events = connector.services().subscribe();
+            let mut session = connector.connect().await.unwrap();
             assert_eq!(session.ask("SELECT 1").await.unwrap(), "1");
             cluster.cut("instance-1", &session).await;
             let start = Instant::now();
@@ -55,8 +53,8 @@ fn a_list_of_plain_servers_is_failed_over_by_asking_each() {
         let (first, second) = (address("instance-1"), address("instance-2"));
         let params =
             [("host", second.as_str()), ("plugins", "failover"), ("target_session_attrs", "read-write")];
-        let connector = cluster.connector_to::<Driver>(&first, &params).unwrap();
-        let mut session = Driver::connect(&connector).await.unwrap();
+        let connector = cluster.connector_to::<Pg>(&first, &params).unwrap();
+        let mut session = connector.connect().await.unwrap();
         assert_eq!(session.ask("SHOW cluster_name").await.unwrap(), "instance-1");
         cluster.replace_writer().await;
         let error = session.ask("SELECT 1").await.unwrap_err();
@@ -64,7 +62,7 @@ fn a_list_of_plain_servers_is_failed_over_by_asking_each() {
         assert_eq!(session.ask("SHOW cluster_name").await.unwrap(), "instance-2");
         // A new session looks for the writer as well, whichever host stands first.
         cluster.complete().await;
-        let mut second = Driver::connect(&connector).await.unwrap();
+        let mut second = connector.connect().await.unwrap();
         assert_eq!(second.ask("SHOW cluster_name").await.unwrap(), "instance-2");
     });
 }
