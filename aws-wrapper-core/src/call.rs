@@ -26,7 +26,7 @@ pub struct Call<'a, D: DriverDialect> {
     ask: Held<'a, dyn Ask + 'a>,
     /// The slot the call went out on; 0 until it did.
     used: AtomicU64,
-    /// Whether it went out to commit a transaction that was open by then.
+    /// Whether it went out to commit a transaction that was open by then, as far as anybody can tell.
     commits_open: AtomicBool,
 }
 
@@ -112,7 +112,9 @@ impl<'a, D: DriverDialect> Call<'a, D> {
             // Here and not when it fails: other calls fail with it, and it may be dropped before.
             slot.set_ending(Ending::Commit);
             let known = slot.last_known_transaction();
-            let is_open = matches!(known, TransactionState::InTransaction | TransactionState::Failed);
+            // The driver's own transaction is open whatever is known; text may say `commit` to no transaction at all.
+            let is_open = self.method == Method::Commit
+                || matches!(known, TransactionState::InTransaction | TransactionState::Failed);
             self.commits_open.store(is_open, Ordering::Relaxed);
         }
     }

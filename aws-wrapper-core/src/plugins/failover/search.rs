@@ -121,7 +121,10 @@ impl<D: DriverDialect> Search<D> {
                         }
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::Config => return Err(error),
+                // The monitor says so when every host has turned it away more than once.
+                Err(error) if matches!(error.kind(), ErrorKind::Config | ErrorKind::Login) => {
+                    return Err(error);
+                }
                 Err(error) => seen.error(error, LOGIN_ERRORS)?,
             }
             pause.wait(self.topology.subscribe()).await;
