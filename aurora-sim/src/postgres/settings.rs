@@ -24,7 +24,7 @@ host all         all      127.0.0.0/8 scram-sha-256
 /// Nothing here survives a crash of the whole machine (`fsync`), everything survives the end of a process.
 /// Shared memory is in the data directory, so that nothing stays behind in `/dev/shm` after a kill.
 pub(crate) const MAIN: &str = "\
-max_connections = 200
+max_connections = 500
 max_wal_senders = 20
 shared_buffers = 32MB
 unix_socket_directories = ''
