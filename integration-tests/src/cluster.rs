@@ -8,6 +8,7 @@ use aurora_sim::{Cluster, ClusterBuilder, FailoverOptions, FailoverReport};
 use aws_wrapper_core::Result;
 use aws_wrapper_core::host::HostKey;
 use aws_wrapper_core::services::Services;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::adapter::{Adapter, Session, Target};
@@ -123,6 +124,17 @@ impl TestCluster {
         self.reset(instance).await.expect("the instance exists");
         let noticed = timeout(SOCKETS_DEADLINE, session.slot().wait_ended()).await;
         noticed.expect("a reset is noticed");
+    }
+
+    /// Refuses new connections to an instance, from the moment this returns.
+    ///
+    /// # Panics
+    /// When they are not refused.
+    pub async fn close(&self, instance: &str) {
+        self.refuse(instance).await.expect("the instance exists");
+        let address = (self.names().lookup(&self.instance_endpoint(instance))[0], self.port());
+        let refused = async || TcpStream::connect(address).await.is_err();
+        eventually(SOCKETS_DEADLINE, "connections are refused", refused).await;
     }
 
     /// Waits until all instances run again and follow the writer.

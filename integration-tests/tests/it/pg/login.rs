@@ -69,6 +69,13 @@ fn a_failover_with_a_password_that_is_no_longer_right_fails_soon() {
         let mut session = connector.connect().await.unwrap();
         let mut admin = cluster.admin::<Pg>("instance-1").await;
         admin.ask("ALTER ROLE app PASSWORD 'another'").await.unwrap();
+        let reader = cluster
+            .connector_to::<Pg>(&cluster.instance_endpoint("instance-2"), &[("plugins", "none")])
+            .unwrap();
+        eventually(Duration::from_secs(5), "the reader knows the new password", async || {
+            reader.connect().await.is_err()
+        })
+        .await;
         let start = Instant::now();
         cluster.cut("instance-1", &session).await;
         let error = session.who().await.unwrap_err();
