@@ -42,7 +42,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<(Options, PathBu
         let number = || value.parse::<u32>().map_err(|_| format!("`{word}` takes a number, not `{value}`"));
         match word.as_str() {
             "--rounds" => options.rounds = number()?.clamp(1, 100),
-            "--connections" => options.connections = number()?.clamp(1, 500) as usize,
+            "--connections" => options.connections = number()?.clamp(1, 200),
             "--promote-after" => options.promote_after = Duration::from_millis(number()?.into()),
             "--dns-lag" => options.dns_lag = Duration::from_millis(number()?.into()),
             "--out" => out = value.into(),

@@ -10,7 +10,7 @@ use aurora_sim::{Cluster, FailoverOptions};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::demo::report::{Figures, Round};
+use crate::demo::report::{Figures, Round, Search};
 use crate::demo::workload::{Bare, Log, Worker, Wrapped};
 
 /// What a run of the demo is asked for.
@@ -20,7 +20,7 @@ pub struct Options {
     /// How often the writer is killed, each time on a fresh cluster.
     pub rounds: u32,
     /// Connections of each kind.
-    pub connections: usize,
+    pub connections: u32,
     /// From the crash to the promotion of a reader.
     pub promote_after: Duration,
     /// From the promotion until the cluster's name leads to the new writer.
@@ -74,11 +74,14 @@ pub async fn run_round(options: &Options) -> Result<Incident, Box<dyn std::error
     let mut wrapped = Vec::new();
     let mut bare = Vec::new();
     for number in 0..options.connections {
-        wrapped.push(Worker::start(Wrapped::open(&connector, number).await?, stopped.clone()));
-        bare.push(Worker::start(Bare::open(&cluster, number).await?, stopped.clone()));
+        let client = Wrapped::open(&connector, number).await?;
+        wrapped.push(Worker::start(client, options.connections, stopped.clone()));
+        let client = Bare::open(&cluster, number).await?;
+        bare.push(Worker::start(client, options.connections, stopped.clone()));
     }
     sleep(STEADY).await;
 
+    let before = Search::so_far(&connector);
     let failover = cluster
         .failover(FailoverOptions::default().promote_after(options.promote_after).restart_old(true))
         .await?;
@@ -103,6 +106,7 @@ pub async fn run_round(options: &Options) -> Result<Incident, Box<dyn std::error
         bare_logs.push(worker.finish().await?);
     }
     let round = Round {
+        search: Search::so_far(&connector).since(&before),
         wrapper: Figures::of(&wrapper_logs, &workload::rows(&cluster, Wrapped::TABLE).await?, &failover),
         bare: Figures::of(&bare_logs, &workload::rows(&cluster, Bare::TABLE).await?, &failover),
     };

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use aurora_sim::FailoverReport;
+use aws_wrapper_core::topology::cluster::ClusterStatus;
+use aws_wrapper_pg::Connector;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -17,7 +19,7 @@ pub struct Report {
     /// The database.
     pub engine: &'static str,
     /// Connections of each kind in every round.
-    pub connections: usize,
+    pub connections: u32,
     /// Each round.
     pub rounds: Vec<Round>,
 }
@@ -30,6 +32,47 @@ pub struct Round {
     pub wrapper: Figures,
     /// Through the bare driver with a reconnect loop.
     pub bare: Figures,
+    /// What the wrapper's search for the writer cost the servers.
+    pub search: Search,
+}
+
+/// What the topology monitor did, however many connections waited for it.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Search {
+    /// How often connections asked for a proved writer.
+    pub requests: u64,
+    /// How many of these shared the answer of another.
+    pub shared: u64,
+    /// How often every host was asked in quick succession.
+    pub panics: u64,
+    /// Questions sent to the hosts, all together.
+    pub probes: u64,
+}
+
+impl Search {
+    /// What the monitors of a connector have done so far.
+    pub fn so_far(connector: &Connector) -> Self {
+        let status = connector.services().status();
+        let sum = |pick: fn(&ClusterStatus) -> u64| status.clusters.iter().map(pick).sum();
+        Self {
+            requests: sum(|cluster| cluster.verify_requests),
+            shared: sum(|cluster| cluster.coalesced_requests),
+            panics: sum(|cluster| cluster.panics),
+            probes: sum(|cluster| cluster.probes),
+        }
+    }
+
+    /// What was done after `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            requests: self.requests - before.requests,
+            shared: self.shared - before.shared,
+            panics: self.panics - before.panics,
+            probes: self.probes - before.probes,
+        }
+    }
 }
 
 /// What the connections of one kind saw in one round. With several connections: the worst of them.
@@ -96,7 +139,7 @@ fn ms(duration: Duration) -> f64 {
 
 impl Report {
     /// An empty report.
-    pub fn new(engine: &'static str, connections: usize) -> Self {
+    pub fn new(engine: &'static str, connections: u32) -> Self {
         Self { engine, connections, rounds: Vec::new() }
     }
 
@@ -115,6 +158,16 @@ impl Report {
                     text,
                     "{:>5}  {name:<22} {errors:>6} {gap_ms:>10.1} {over_writable_ms:>15.1} {lost:>5} {doubled:>8}",
                     number + 1
+                );
+            }
+        }
+        if self.connections > 1 {
+            for round in &self.rounds {
+                let Search { requests, shared, panics, probes } = &round.search;
+                let _ = writeln!(
+                    text,
+                    "search for the writer: {requests} requests, {shared} of them shared an answer; {panics} time(s) \
+                     all hosts were asked; {probes} questions in all"
                 );
             }
         }

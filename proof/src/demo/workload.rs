@@ -1,4 +1,6 @@
 //! The work of the demo: insert a numbered row every 2 ms and remember which ones were acknowledged.
+//!
+//! With several connections each takes its share. After an error a connection goes on at once.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -37,6 +39,7 @@ pub trait Client: Send + 'static {
     fn insert(&mut self, row: RowId) -> impl Future<Output = Result<(), String>> + Send;
 }
 
+/// All connections of one kind together write a row this often.
 const PACE: Duration = Duration::from_millis(2);
 
 /// A client at work.
@@ -47,11 +50,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts `client`; it works until told to stop.
+    /// Starts `client`, one of `connections` of its kind; it works until told to stop.
     #[expect(clippy::disallowed_methods, reason = "the worker owns its task")]
-    pub fn start(client: impl Client, stopped: watch::Receiver<bool>) -> Self {
+    pub fn start(client: impl Client, connections: u32, stopped: watch::Receiver<bool>) -> Self {
         let (progressed, progress) = watch::channel(None);
-        Self { task: tokio::spawn(work(client, stopped, progressed)), progress }
+        Self { task: tokio::spawn(work(client, PACE * connections, stopped, progressed)), progress }
     }
 
     /// The moment of the last acknowledged row.
@@ -70,11 +73,12 @@ impl Worker {
 
 async fn work(
     mut client: impl Client,
+    pace: Duration,
     stopped: watch::Receiver<bool>,
     progressed: watch::Sender<Option<Instant>>,
 ) -> Log {
     let mut log = Log::default();
-    let mut pace = interval(PACE);
+    let mut pace = interval(pace);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut row = 0;
     while !*stopped.borrow() {
@@ -88,7 +92,10 @@ async fn work(
                 log.acknowledged.push((now, id));
                 progressed.send_replace(Some(now));
             }
-            Err(error) => log.errors.push((Instant::now(), error)),
+            Err(error) => {
+                log.errors.push((Instant::now(), error));
+                pace.reset_immediately();
+            }
         }
     }
     log
@@ -110,7 +117,7 @@ impl Wrapped {
     ///
     /// # Errors
     /// The wrapper's.
-    pub async fn open(connector: &Connector, number: usize) -> Result<Self, AnyError> {
+    pub async fn open(connector: &Connector, number: u32) -> Result<Self, AnyError> {
         let client = connector.connect().await?;
         let statement = client.prepare(&insert_into(Self::TABLE)).await?;
         Ok(Self { client, statement, number: i32::try_from(number)? })
@@ -165,7 +172,7 @@ impl Bare {
     ///
     /// # Errors
     /// The driver's.
-    pub async fn open(cluster: &Cluster, number: usize) -> Result<Self, AnyError> {
+    pub async fn open(cluster: &Cluster, number: u32) -> Result<Self, AnyError> {
         let mut bare = Self {
             connection: None,
             names: cluster.names(),
