@@ -122,8 +122,7 @@ impl TestCluster {
     /// When it does not.
     pub async fn cut(&self, instance: &str, session: &impl Session) {
         self.reset(instance).await.expect("the instance exists");
-        let noticed = timeout(SOCKETS_DEADLINE, session.slot().wait_ended()).await;
-        noticed.expect("a reset is noticed");
+        noticed(session).await;
     }
 
     /// Refuses new connections to an instance, from the moment this returns.
@@ -159,6 +158,15 @@ impl TestCluster {
             .await;
         self.sim.shutdown().await;
     }
+}
+
+/// Waits until a session knows that its connection is lost.
+///
+/// # Panics
+/// When it does not learn of it.
+pub async fn noticed(session: &impl Session) {
+    let ended = timeout(SOCKETS_DEADLINE, session.slot().wait_ended()).await;
+    ended.expect("the loss of a connection is noticed");
 }
 
 impl Deref for TestCluster {

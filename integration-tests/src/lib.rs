@@ -15,7 +15,7 @@ mod server;
 
 pub use crate::adapter::{Adapter, Session, Target};
 pub use crate::check::{Expected, failovers, host_down, switched};
-pub use crate::cluster::TestCluster;
+pub use crate::cluster::{TestCluster, noticed};
 pub use crate::names::ClusterNames;
 pub use crate::pg::Pg;
 pub use crate::poll::{Polled, drop_after};

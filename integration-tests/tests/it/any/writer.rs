@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use aurora_sim::FailoverOptions;
 use aws_wrapper_core::error::{FailoverOutcome, TransactionOutcome};
-use integration_tests::{Adapter, Expected, Session, failovers, host_down, on_cluster, spawn, switched};
+use integration_tests::{
+    Adapter, Expected, Session, failovers, host_down, noticed, on_cluster, spawn, switched,
+};
 use tokio::time::{Instant, sleep};
 
 use super::Driver;
@@ -19,6 +21,7 @@ fn after_the_loss_of_the_writer_one_call_fails_and_the_next_one_works() {
         assert_eq!(session.who().await.unwrap(), "instance-1");
 
         let report = cluster.replace_writer().await;
+        noticed(&session).await;
         let error = session.who().await.unwrap_err();
         switched(
             &error,
