@@ -410,7 +410,9 @@ impl Monitor {
         self.was_empty = false;
         self.upgrade_pauses.reset();
         if let Some(held) = held {
+            // One that was offered before has had its time; nobody would take it back any more.
             self.take_back_at = None;
+            drop(self.cluster.take_back());
             self.offer(held);
         }
         if changed || panicked {
