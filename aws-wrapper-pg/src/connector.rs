@@ -9,9 +9,11 @@ use aws_wrapper_core::config::parameter::Parameter;
 use aws_wrapper_core::config::settings::{Settings, SslMode};
 use aws_wrapper_core::config::{Config as CoreConfig, Origin};
 use aws_wrapper_core::connector::Connector as CoreConnector;
+use aws_wrapper_core::endpoint::Endpoint;
 use aws_wrapper_core::error::{Error, Result};
 use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::plugin::ConnectionPlugin;
+use aws_wrapper_core::plugins::developer::Script;
 use aws_wrapper_core::services::Services;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
@@ -84,6 +86,7 @@ pub struct Builder {
     roots: Roots,
     services: Option<Services>,
     plugins: Vec<Arc<dyn ConnectionPlugin<PgDriver>>>,
+    faults: Option<Script>,
 }
 
 /// What the driver understands. Names of the wrapper's own parameters win over these.
@@ -221,6 +224,12 @@ impl Builder {
         self
     }
 
+    /// The faults that the plugin `developer` plays, if it is among the plugins; keep a clone to write them.
+    pub fn faults(mut self, script: Script) -> Self {
+        self.faults = Some(script);
+        self
+    }
+
     /// Shares clusters, monitors and events with other connectors. Default: services of its own.
     pub fn services(mut self, services: Services) -> Self {
         self.services = Some(services);
@@ -244,7 +253,10 @@ impl Builder {
         let hosts = hosts_of(&self.driver)?;
         let negotiation = self.driver.get_ssl_negotiation();
         let tls = Tls::new(settings.tls.mode, self.driver.get_ssl_mode(), negotiation, self.roots)?;
-        if settings.tls.mode.is_none() && !tls.verifies() && hosts.iter().any(|host| is_rds(host.host())) {
+        if settings.tls.mode.is_none()
+            && !tls.verifies()
+            && hosts.iter().any(|host| Endpoint::parse(host.host()).is_rds())
+        {
             tracing::warn!(
                 "connections to RDS are made without verifying the server; set `ssl_root_cert` to the bundle AWS publishes"
             );
@@ -262,6 +274,9 @@ impl Builder {
         for plugin in self.plugins {
             builder = builder.plugin(plugin);
         }
+        if let Some(script) = self.faults {
+            builder = builder.developer_script(script);
+        }
         Ok(Connector { core: builder.build()? })
     }
 }
@@ -273,10 +288,6 @@ impl fmt::Debug for Builder {
             .field("driver", &self.driver)
             .finish_non_exhaustive()
     }
-}
-
-fn is_rds(host: &str) -> bool {
-    host.ends_with(".rds.amazonaws.com") || host.ends_with(".rds.amazonaws.com.cn")
 }
 
 /// The text may hold a password, so it is not shown.
