@@ -98,9 +98,8 @@ impl DriverDialect for PgDriver {
     async fn configure(&self, connection: &mut Physical, session: &Session) -> Result<(), DriverError> {
         connection.delivery.to(session.inbox());
         let Some(listen) = session.listen_sql() else { return Ok(()) };
-        if connection.startup_role == Some(Role::Reader) {
-            tracing::warn!(host = %connection.slot().host(), "a server in recovery sends no notifications");
-        } else if let Err(error) = connection.client.batch_execute(&listen).await {
+        // What the server said when the connection was opened does not count: it may have been promoted since.
+        if let Err(error) = connection.client.batch_execute(&listen).await {
             let error = ended_or(error, connection.slot());
             if classify(&error) != DriverClass::Role {
                 return Err(error);
