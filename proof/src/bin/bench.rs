@@ -1,7 +1,7 @@
 //! `bench [--blocks N] [--connections N] [--out DIR]`
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -70,7 +70,7 @@ impl Arguments {
 #[expect(clippy::print_stdout, reason = "a program that prints its findings")]
 async fn run(arguments: Arguments) -> Result<(), AnyError> {
     let cluster = Cluster::builder().instances(1).start().await?;
-    let server = direct_address(&cluster)?;
+    let server = cluster.direct_address(&cluster.writer());
 
     let mut lines: Vec<Line> = call::measure(arguments.blocks).await?;
     let bare = Bare::connect(server).await?;
@@ -94,18 +94,6 @@ async fn run(arguments: Arguments) -> Result<(), AnyError> {
     std::fs::write(arguments.out.join("report.json"), serde_json::to_vec_pretty(&lines)?)?;
     println!("{text}");
     Ok(())
-}
-
-/// The server itself stands a hundred addresses behind its fault proxy.
-fn direct_address(cluster: &Cluster) -> Result<SocketAddr, AnyError> {
-    let name = cluster.instance_endpoint(&cluster.writer());
-    match cluster.names().lookup(&name).first() {
-        Some(IpAddr::V4(proxy)) => {
-            let [a, b, c, d] = proxy.octets();
-            Ok(SocketAddr::from(([a, b, c, d + 100], cluster.port())))
-        }
-        _ => Err("the writer has no address".into()),
-    }
 }
 
 /// Every name leads to one server.
