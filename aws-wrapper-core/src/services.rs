@@ -114,11 +114,6 @@ impl Services {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.owner.shared
     }
-
-    /// What an adapter may use of the services.
-    pub fn for_adapter(&self) -> &Arc<Shared> {
-        self.shared()
-    }
 }
 
 impl Shared {
