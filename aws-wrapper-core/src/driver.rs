@@ -25,15 +25,15 @@ pub enum Family {
 ///
 /// The value holds what the driver needs besides the host: its own configuration and TLS.
 pub trait DriverDialect: Debug + Send + Sync + 'static {
+    /// Which servers it talks to.
+    const FAMILY: Family;
+
     /// A physical connection. Dropping it closes it.
     type Connection: Debug + Send + Sync + 'static;
     /// The driver's error.
     type Error: StdError + Send + Sync + 'static;
     /// What a logical connection carries from one physical connection to the next, such as channels listened to.
     type Session: Debug + Default + Send + Sync + 'static;
-
-    /// Which servers it talks to.
-    fn family(&self) -> Family;
 
     /// Opens a physical connection: dial, TLS, authentication. The caller sets the deadline.
     ///

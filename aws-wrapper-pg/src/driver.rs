@@ -79,13 +79,10 @@ impl PgDriver {
 }
 
 impl DriverDialect for PgDriver {
+    const FAMILY: Family = Family::Postgres;
     type Connection = Physical;
     type Error = DriverError;
     type Session = Session;
-
-    fn family(&self) -> Family {
-        Family::Postgres
-    }
 
     async fn connect(&self, request: &ConnectRequest) -> Result<Physical, DriverError> {
         connect::connect(self, request).await

@@ -404,13 +404,10 @@ impl Drop for FakeConnection {
 }
 
 impl DriverDialect for FakeDriver {
+    const FAMILY: Family = Family::Postgres;
     type Connection = FakeConnection;
     type Error = FakeError;
     type Session = FakeSession;
-
-    fn family(&self) -> Family {
-        Family::Postgres
-    }
 
     async fn connect(&self, request: &ConnectRequest) -> Result<FakeConnection, FakeError> {
         let (host, purpose) = (request.host(), request.purpose());

@@ -31,13 +31,10 @@ impl NullConnection {
 }
 
 impl DriverDialect for NullDriver {
+    const FAMILY: Family = Family::Postgres;
     type Connection = NullConnection;
     type Error = Infallible;
     type Session = ();
-
-    fn family(&self) -> Family {
-        Family::Postgres
-    }
 
     async fn connect(&self, request: &ConnectRequest) -> Result<NullConnection, Infallible> {
         Ok(NullConnection { slot: Arc::clone(request.slot()) })

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::config::settings::Settings;
 use crate::dialect::detect::{Detected, Detection};
 use crate::dialect::{self, DatabaseDialect, ProbeAnswer};
-use crate::driver::DriverDialect;
+use crate::driver::{DriverDialect, Family};
 use crate::endpoint::{Endpoint, HostPattern};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::{Host, HostKey, Role};
@@ -43,10 +43,10 @@ struct Learned {
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Topology {
-    pub(crate) fn new<D: DriverDialect>(
+    pub(crate) fn new(
         shared: &Arc<Shared>,
         settings: &Arc<Settings>,
-        driver: &D,
+        family: Family,
         hosts: &[HostKey],
     ) -> Result<Self> {
         let initial = hosts.first().ok_or_else(|| Error::config("no host is given"))?.clone();
@@ -54,7 +54,7 @@ impl Topology {
         if let Some(pattern) = &settings.topology.instance_host_pattern {
             HostPattern::parse(pattern)?;
         }
-        let first_dialect = dialect::initial(driver.family(), &endpoint, settings.dialect.as_deref())?;
+        let first_dialect = dialect::initial(family, &endpoint, settings.dialect.as_deref())?;
         let fixed =
             Arc::new(fixed::snapshot(hosts, &endpoint, settings.topology.single_writer_connection_string));
         let (shared, settings) = (Arc::clone(shared), Arc::clone(settings));
