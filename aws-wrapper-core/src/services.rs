@@ -141,7 +141,12 @@ impl Shared {
     pub fn drive(&self, slot: &Slot, task: impl Future<Output = ()> + Send + 'static) {
         // Not raced with the end of the services: that would cost every poll, and these are the polls of every call.
         let task = self.tasks.spawn_until_aborted(task);
-        slot.set_abort(move || task.abort());
+        self.attach(slot, move || task.abort());
+    }
+
+    /// Tells the slot of a physical connection how to abort it. It ends with the services.
+    pub fn attach(&self, slot: &Slot, abort: impl Fn() + Send + Sync + 'static) {
+        slot.set_abort(abort);
         if self.is_shut_down() {
             slot.abort(shut_down());
         }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
 use crate::connect::Dialled;
-use crate::error::{DriverError, into_error};
+use crate::error::{DriverError, connect_failed, into_error};
 
 /// Asks the server to cancel what runs on the connection the token was made from. Cheap to clone.
 ///
@@ -55,6 +55,6 @@ impl CancelToken {
             Some(handshake) => self.token.0.cancel_query_raw(socket, handshake).await,
             None => self.token.0.cancel_query_raw(socket, NoTls).await,
         };
-        sent.map_err(DriverError::connect)
+        sent.map_err(connect_failed)
     }
 }

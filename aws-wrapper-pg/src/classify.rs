@@ -3,10 +3,11 @@
 use std::error::Error as StdError;
 use std::io;
 
+use aws_wrapper_core::driver::Cause;
 use aws_wrapper_core::error::DriverClass;
 use tokio_postgres::error::{DbError, Severity};
 
-use crate::error::{Cause, DriverError};
+use crate::error::DriverError;
 use crate::status::CleartextRefused;
 
 /// When an error came.
@@ -69,8 +70,8 @@ pub(crate) fn class_of_end(code: &str) -> DriverClass {
 
 /// What an error means. Walks the whole chain of causes; the first class that is not `Other` counts.
 pub(crate) fn classify(error: &DriverError) -> DriverClass {
-    match &*error.0 {
-        Cause::Dial { .. } => DriverClass::Network,
+    match error.cause() {
+        Cause::Dial(_) => DriverClass::Network,
         Cause::Connect(error) => class_while_connecting(error),
         Cause::Statement(error) => class_while_running(error),
         Cause::Ended { reason, .. } => reason.class,
@@ -79,8 +80,8 @@ pub(crate) fn classify(error: &DriverError) -> DriverClass {
 
 /// The code the server sent with an error, wherever in the chain it stands.
 pub(crate) fn sqlstate(error: &DriverError) -> Option<&str> {
-    match &*error.0 {
-        Cause::Dial { .. } => None,
+    match error.cause() {
+        Cause::Dial(_) => None,
         Cause::Connect(error) | Cause::Statement(error) => {
             chain(error).find_map(|cause| cause.downcast_ref::<DbError>()).map(|db| db.code().code())
         }

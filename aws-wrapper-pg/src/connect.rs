@@ -18,13 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 
 use crate::classify::class_of_end;
 use crate::driver::PgDriver;
-use crate::error::DriverError;
+use crate::error::{DriverError, connect_failed, describe};
 use crate::notifications::Delivery;
 use crate::physical::Physical;
 use crate::status::{Observed, ObservingTls, Scanner};
@@ -69,7 +69,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (client, connection) = opened.map_err(DriverError::connect)?;
+    let (client, connection) = opened.map_err(connect_failed)?;
     let role = match connection.parameter("in_hot_standby") {
         Some("on") => Some(Role::Reader),
         Some("off") => Some(Role::Writer),
@@ -135,7 +135,7 @@ fn end_reason(error: &tokio_postgres::Error) -> EndReason {
             let code = db.code().code();
             EndReason::new(class_of_end(code), Some(code.to_owned()), db.message())
         }
-        None => EndReason::new(DriverClass::Network, None, DriverError::describe(error)),
+        None => EndReason::new(DriverClass::Network, None, describe(error)),
     }
 }
 
@@ -219,17 +219,14 @@ async fn dial(driver: &PgDriver, request: &ConnectRequest) -> Result<(Socket, Pe
         let socket = peer.dial(&options).await.map_err(|source| peer.failed(source))?;
         return Ok((socket, peer));
     }
-    let failed = |source| DriverError::dial(host.to_string(), source);
+    let failed = |source| DriverError::dial(&host.to_string(), source);
     let addresses = match driver.fixed_address(host.host()) {
         Some(address) => vec![SocketAddr::new(address, host.port())],
         None => request.shared().resolver().resolve(host.host(), host.port()).await.map_err(failed)?,
     };
-    let deadline = request.deadline().min(Instant::now() + request.settings().network.connect_timeout);
     let mut last = failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     for (index, address) in addresses.iter().enumerate() {
-        let addresses_left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-        let now = Instant::now();
-        let share = now + deadline.saturating_duration_since(now) / addresses_left;
+        let share = request.share_of_time(addresses.len() - index);
         let peer = Peer::Tcp(*address);
         match timeout_at(share, peer.dial(&options)).await {
             Ok(Ok(socket)) => return Ok((socket, peer)),
@@ -264,7 +261,7 @@ impl Peer {
             Self::Tcp(address) => address.to_string(),
             Self::Unix(path) => path.display().to_string(),
         };
-        DriverError::dial(target, source)
+        DriverError::dial(&target, source)
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
 use crate::classify::{classify, sqlstate};
 use crate::connect::{self, SocketOptions};
-use crate::error::{DriverError, into_error};
+use crate::error::{DriverError, into_error, statement_failed};
 use crate::notifications::Session;
 use crate::physical::Physical;
 use crate::tls::Tls;
@@ -142,7 +142,7 @@ impl fmt::Debug for PgDriver {
 fn ended_or(error: tokio_postgres::Error, slot: &Slot) -> DriverError {
     match slot.end_reason() {
         Some(reason) if error.is_closed() => DriverError::ended(reason.clone(), Some(error)),
-        _ => DriverError::statement(error),
+        _ => statement_failed(error),
     }
 }
 

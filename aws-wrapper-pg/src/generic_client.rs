@@ -7,7 +7,7 @@ use tokio_postgres::types::{BorrowToSql, ToSql, Type};
 use tokio_postgres::{Row, SimpleQueryMessage};
 
 use crate::client::Client;
-use crate::error::{DriverError, into_error};
+use crate::error::{into_error, statement_failed};
 use crate::row_stream::RowStream;
 use crate::statement::{Kind, Statement, ToStatement};
 use crate::transaction::Transaction;
@@ -430,5 +430,5 @@ of_the_driver!(tokio_postgres::Client, |this| this);
 of_the_driver!(tokio_postgres::Transaction<'_>, |this| this.client());
 
 fn wrapped<T>(result: Result<T, tokio_postgres::Error>) -> Result<T> {
-    result.map_err(|error| into_error(DriverError::statement(error)))
+    result.map_err(|error| into_error(statement_failed(error)))
 }

@@ -14,7 +14,7 @@ use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
 
 use crate::driver::PgDriver;
-use crate::error::{DriverError, call_failed, into_error};
+use crate::error::{call_failed, into_error, statement_failed};
 use crate::physical::Lease;
 use crate::shared::Shared;
 
@@ -56,7 +56,7 @@ impl Life {
         *self = match std::mem::replace(self, Self::Over) {
             Self::Open(Some(lent)) => Self::Failing(Box::pin(lent.fail(error))),
             Self::Open(None) => {
-                let error = into_error(DriverError::statement(error));
+                let error = into_error(statement_failed(error));
                 Self::Failing(Box::pin(std::future::ready(error)))
             }
             other @ (Self::Failing(_) | Self::Done | Self::Over) => other,

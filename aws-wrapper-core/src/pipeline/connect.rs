@@ -24,6 +24,8 @@ pub struct ConnectRequest {
     host: HostKey,
     purpose: Purpose,
     deadline: Instant,
+    /// When the driver was asked last.
+    started: Instant,
     user: Option<String>,
     password: Option<Secret>,
     settings: Arc<Settings>,
@@ -44,7 +46,8 @@ impl ConnectRequest {
             Purpose::Initial | Purpose::Switch => (None, None),
         };
         let (settings, shared) = (Arc::clone(settings), Arc::clone(shared));
-        Self { host, purpose, deadline, user, password, settings, shared, slot: None }
+        let started = Instant::now();
+        Self { host, purpose, deadline, started, user, password, settings, shared, slot: None }
     }
 
     /// The host to connect to; its name is also the one a certificate is checked against.
@@ -70,6 +73,14 @@ impl ConnectRequest {
     /// Gives up no later than `deadline`.
     pub fn limit(&mut self, deadline: Instant) {
         self.deadline = self.deadline.min(deadline);
+    }
+
+    /// When to give up one of several addresses of the host, of which `left` have not been tried: each gets its share of
+    /// the time that is left for this attempt.
+    pub fn share_of_time(&self, left: usize) -> Instant {
+        let now = Instant::now();
+        let limit = self.deadline.min(self.started + self.settings.network.connect_timeout);
+        now + limit.saturating_duration_since(now) / u32::try_from(left.max(1)).unwrap_or(u32::MAX)
     }
 
     /// The user, if it is not the one of the driver's configuration.
@@ -248,6 +259,7 @@ impl<D: DriverDialect> Dialler<D> {
         let started = Instant::now();
         let deadline = request.deadline.min(started + limit);
         let given = deadline.saturating_duration_since(started);
+        request.started = started;
         request.slot = Some(self.shared.registry.open(host.clone(), request.purpose));
         match timeout_at(deadline, self.driver.connect(request)).await {
             Ok(Ok(mut connection)) => {

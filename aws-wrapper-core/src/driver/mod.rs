@@ -1,10 +1,13 @@
 //! What an adapter tells the core about its driver.
 
+mod error;
+
 use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 
+pub use self::error::{Cause, DriverError};
 use crate::error::{DriverClass, Error};
 use crate::host::Role;
 use crate::pipeline::connect::ConnectRequest;
