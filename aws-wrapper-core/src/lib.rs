@@ -50,6 +50,7 @@ pub mod endpoint;
 pub mod error;
 pub mod events;
 pub mod host;
+pub mod link;
 pub mod method;
 pub mod pipeline;
 pub mod plugin;

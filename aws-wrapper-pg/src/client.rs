@@ -18,13 +18,12 @@ use tokio_postgres::{Row, SimpleQueryMessage};
 use crate::cancel::CancelToken;
 use crate::copy::{CopyInSink, CopyOutStream};
 use crate::current::{Current, Now};
-use crate::driver::{PgDriver, fetch_text};
+use crate::driver::{PgDriver, Shared, fetch_text};
 use crate::error::{already_ended, call_failed, checked};
 use crate::lent::{Lent, owned_call};
 use crate::notifications::{Notifications, quoted};
 use crate::physical::Physical;
 use crate::row_stream::{RowStream, SimpleQueryStream};
-use crate::shared::Shared;
 use crate::statement::{Kind, Statement, ToStatement, with_fresh_statement, with_statement};
 use crate::transaction::{Transaction, TransactionBuilder};
 
@@ -90,7 +89,8 @@ macro_rules! lend {
 
 impl Client {
     pub(crate) fn new(core: CoreConnector<PgDriver>, physical: Physical) -> Self {
-        let shared = Shared::new(core, &physical);
+        let shared = Shared::new(core, physical.slot());
+        physical.delivery.to(shared.logical().session().inbox());
         Self { current: Current::new(physical), shared: Arc::new(shared) }
     }
 

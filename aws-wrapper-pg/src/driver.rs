@@ -78,6 +78,9 @@ impl PgDriver {
     }
 }
 
+/// What a client shares with its transactions and streams.
+pub(crate) type Shared = aws_wrapper_core::link::Link<PgDriver>;
+
 impl DriverDialect for PgDriver {
     const FAMILY: Family = Family::Postgres;
     type Connection = Physical;

@@ -13,10 +13,9 @@ use aws_wrapper_core::pipeline::call::Lent as CoreLent;
 use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
 
-use crate::driver::PgDriver;
+use crate::driver::{PgDriver, Shared};
 use crate::error::{call_failed, into_error, statement_failed};
 use crate::physical::Lease;
-use crate::shared::Shared;
 
 /// The call of a stream: it is over when the stream is, and recovery is asked for when the stream fails.
 #[derive(Debug)]

@@ -68,7 +68,6 @@ mod error;
 mod lent;
 mod physical;
 mod retry;
-mod shared;
 mod status;
 mod tls;
 

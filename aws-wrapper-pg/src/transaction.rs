@@ -18,12 +18,11 @@ use crate::cancel::CancelToken;
 use crate::client::Client;
 use crate::connect::Dialled;
 use crate::copy::{CopyInSink, CopyOutStream};
-use crate::driver::{PgDriver, fetch_text};
+use crate::driver::{PgDriver, Shared, fetch_text};
 use crate::error::{already_ended, call_failed, checked};
 use crate::lent::{Lent, NoAsk, owned_call};
 use crate::physical::Lease;
 use crate::row_stream::RowStream;
-use crate::shared::Shared;
 use crate::statement::{Kind, Statement, Statements, ToStatement, with_statement};
 
 /// Begins a transaction with settings of its own. Made by [`Client::build_transaction`].

@@ -1,0 +1,76 @@
+//! What the client of an adapter has in common with its transactions and streams.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::connection::Logical;
+use crate::connector::Connector;
+use crate::driver::DriverDialect;
+use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::pipeline::Pipeline;
+use crate::registry::Slot;
+use crate::topology::cluster::ClusterSession;
+
+/// A logical connection and the connector it came from. For adapters.
+pub struct Link<D: DriverDialect> {
+    connector: Connector<D>,
+    logical: Arc<Logical<D>>,
+    /// The monitor of the cluster lives as long as its clients.
+    _cluster: Option<ClusterSession>,
+}
+
+impl<D: DriverDialect> Link<D> {
+    /// A logical connection that starts on the physical connection of `slot`.
+    pub fn new(connector: Connector<D>, slot: &Arc<Slot>) -> Self {
+        let logical = Arc::new(Logical::new(Arc::clone(slot)));
+        Self { _cluster: connector.cluster_session(), connector, logical }
+    }
+
+    /// Another physical connection, with the session's state, in place of one that cannot be had any more.
+    ///
+    /// # Errors
+    /// Those of connecting, and those of applying the session's state.
+    pub async fn connect(&self) -> Result<D::Connection> {
+        let driver = self.connector.driver();
+        let mut connection = self.connector.connect().await?;
+        let configured = driver.configure(&mut connection, self.logical.session());
+        let Ok(configured) = timeout(self.connect_limit(), configured).await else {
+            let text = "the session could not be restored on a new connection in time";
+            return Err(Error::new(ErrorKind::Timeout(Phase::Connect), text));
+        };
+        configured.map_err(|error| driver.error(error))?;
+        // Through the parking place, so that the logical connection knows its newest one.
+        let slot = Arc::clone(driver.slot(&connection));
+        self.logical.park(connection, slot, None);
+        let mut parked = None;
+        self.logical.adopt(|connection| parked = Some(connection));
+        parked
+            .ok_or_else(|| Error::new(ErrorKind::HostUnavailable, "the new connection was replaced at once"))
+    }
+
+    /// The chains of plugins.
+    #[inline]
+    pub fn pipeline(&self) -> &Pipeline<D> {
+        self.connector.pipeline()
+    }
+
+    /// What stays when the physical connection is replaced.
+    #[inline]
+    pub fn logical(&self) -> &Arc<Logical<D>> {
+        &self.logical
+    }
+
+    /// How long opening a connection may take.
+    pub fn connect_limit(&self) -> Duration {
+        self.connector.settings().network.connect_timeout
+    }
+}
+
+impl<D: DriverDialect> fmt::Debug for Link<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.logical.fmt(f)
+    }
+}
