@@ -24,6 +24,7 @@ struct Inner {
     message: Cow<'static, str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     sqlstate: Option<Box<str>>,
+    vendor_code: Option<u32>,
     host: Option<HostKey>,
     method: Option<Method>,
     plugin: Option<&'static str>,
@@ -165,6 +166,7 @@ impl Error {
             message: message.into(),
             source: None,
             sqlstate: None,
+            vendor_code: None,
             host: None,
             method: None,
             plugin: None,
@@ -218,6 +220,13 @@ impl Error {
     #[must_use]
     pub fn with_sqlstate(mut self, sqlstate: &str) -> Self {
         self.0.sqlstate = Some(sqlstate.into());
+        self
+    }
+
+    /// Adds the server's own number for the error, where the product has such numbers.
+    #[must_use]
+    pub fn with_vendor_code(mut self, code: u32) -> Self {
+        self.0.vendor_code = Some(code);
         self
     }
 
@@ -331,6 +340,11 @@ impl Error {
         }
     }
 
+    /// The server's own number for the error, such as MySQL's 1142, which says more than its SQLSTATE. PostgreSQL has none.
+    pub fn vendor_code(&self) -> Option<u32> {
+        self.0.vendor_code
+    }
+
     /// The host it happened on; after a successful failover, the new one.
     pub fn host(&self) -> Option<&HostKey> {
         self.0.host.as_ref()
@@ -372,6 +386,8 @@ impl Error {
         None
     }
 
+    /// MySQL has `40001` for its 1213, a deadlock. Its 1205, a lock that was waited for too long, ends the statement only:
+    /// the transaction goes on, so repeating it is not the advice.
     fn is_serialization_failure(&self) -> bool {
         matches!(self.sqlstate(), Some("40001" | "40P01"))
     }
@@ -406,6 +422,7 @@ impl fmt::Debug for Error {
         out.field("kind", &inner.kind).field("message", &inner.message);
         for (name, value) in [
             ("sqlstate", inner.sqlstate.as_ref().map(|v| v as &dyn fmt::Debug)),
+            ("vendor_code", inner.vendor_code.as_ref().map(|v| v as &dyn fmt::Debug)),
             ("host", inner.host.as_ref().map(|v| v as &dyn fmt::Debug)),
             ("method", inner.method.as_ref().map(|v| v as &dyn fmt::Debug)),
             ("plugin", inner.plugin.as_ref().map(|v| v as &dyn fmt::Debug)),
@@ -491,6 +508,23 @@ mod tests {
         let failed = after_failover(FailoverOutcome::Failed, false, false);
         assert!(!failed.is_failover_success() && !failed.connection_usable());
         assert_eq!(failed.retry_advice(), RetryAdvice::Reconnect);
+    }
+
+    #[test]
+    fn a_deadlock_ends_the_transaction_and_a_lock_wait_does_not() {
+        for (sqlstate, code, advice) in [
+            ("40001", Some(1213), RetryAdvice::RetryTransaction),
+            ("40001", None, RetryAdvice::RetryTransaction),
+            ("40P01", None, RetryAdvice::RetryTransaction),
+            ("HY000", Some(1205), RetryAdvice::DoNotRetry),
+            ("23000", Some(1062), RetryAdvice::DoNotRetry),
+        ] {
+            let error = Error::driver(DriverClass::Other, "no").with_sqlstate(sqlstate);
+            let error = code.into_iter().fold(error, Error::with_vendor_code);
+            assert_eq!(error.retry_advice(), advice, "{error:?}");
+            assert_eq!(error.vendor_code(), code);
+            assert_eq!(format!("{error:?}").contains("vendor_code"), code.is_some());
+        }
     }
 
     #[test]

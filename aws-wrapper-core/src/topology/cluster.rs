@@ -543,8 +543,6 @@ pub(super) fn shut_down() -> Error {
 /// The monitor's error for one of many who wait for it.
 fn told(error: &Arc<Error>) -> Error {
     let told = Error::new(error.kind(), "the topology could not be read").with_source(Arc::clone(error));
-    match error.sqlstate() {
-        Some(code) => told.with_sqlstate(code),
-        None => told,
-    }
+    let told = error.sqlstate().into_iter().fold(told, Error::with_sqlstate);
+    error.vendor_code().into_iter().fold(told, Error::with_vendor_code)
 }
