@@ -10,7 +10,7 @@ pub mod parameter;
 pub mod secret;
 pub mod settings;
 mod similar;
-mod table;
+pub(crate) mod table;
 mod url;
 
 use std::collections::BTreeMap;

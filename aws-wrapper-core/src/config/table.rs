@@ -9,8 +9,19 @@ use super::parameter::{Kind, Parameter, Unit};
 pub(super) const STRATEGIES: &[&str] = &["random", "round_robin", "lowest_load", "highest_weight"];
 
 /// The database products that can be named.
-pub(super) const DIALECTS: &[&str] =
-    &["pg", "rds-pg", "aurora-pg", "global-aurora-pg", "rds-multi-az-pg-cluster"];
+pub(crate) const DIALECTS: &[&str] = &[
+    "pg",
+    "rds-pg",
+    "aurora-pg",
+    "global-aurora-pg",
+    "rds-multi-az-pg-cluster",
+    "mysql",
+    "mariadb",
+    "rds-mysql",
+    "aurora-mysql",
+    "global-aurora-mysql",
+    "rds-multi-az-mysql-cluster",
+];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -99,7 +110,8 @@ pub const PARAMETERS: &[Parameter] = &[
         kind: Kind::Choice(DIALECTS),
         default: "",
         group: TOPOLOGY,
-        doc: "The database product. Not given: found out from the endpoint and the server.",
+        doc: "The database product, one that the driver speaks to. Not given: found out from the endpoint and the \
+              server.",
     },
     Parameter {
         name: "cluster_id",

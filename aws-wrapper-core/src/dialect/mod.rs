@@ -5,13 +5,15 @@
 
 pub mod aurora;
 pub mod detect;
+pub mod mysql;
 pub mod postgres;
+pub(crate) mod refusal;
 
 use std::fmt::Debug;
 
 use crate::driver::Family;
 use crate::endpoint::{Endpoint, EndpointKind};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::host::Role;
 use crate::table::Table;
 
@@ -106,33 +108,63 @@ impl TopologyRow {
     }
 }
 
-/// Every dialect of this version.
-const ALL: &[&dyn DatabaseDialect] = &[&postgres::COMMUNITY, &postgres::RDS, &aurora::POSTGRES];
+/// The products of one family.
+struct Products {
+    /// What people call the family.
+    name: &'static str,
+    /// Every dialect of this version.
+    dialects: &'static [&'static dyn DatabaseDialect],
+    /// Codes that other versions of the wrappers know, so that the error can say so.
+    not_yet: &'static [&'static str],
+}
 
-/// Codes of products that other versions of the wrappers know, so that the error can say so.
-const NOT_YET: &[&str] = &[
-    "global-aurora-pg",
-    "rds-multi-az-pg-cluster",
-    "mysql",
-    "rds-mysql",
-    "aurora-mysql",
-    "global-aurora-mysql",
-    "rds-multi-az-mysql-cluster",
-    "mariadb",
-];
+const POSTGRES: Products = Products {
+    name: "PostgreSQL",
+    dialects: &[&postgres::COMMUNITY, &postgres::RDS, &aurora::POSTGRES],
+    not_yet: &["global-aurora-pg", "rds-multi-az-pg-cluster"],
+};
 
-/// The dialect of that code.
+const MYSQL: Products = Products {
+    name: "MySQL",
+    dialects: &[&mysql::COMMUNITY, &mysql::MARIADB, &mysql::RDS, &aurora::MYSQL],
+    not_yet: &["global-aurora-mysql", "rds-multi-az-mysql-cluster"],
+};
+
+impl Products {
+    fn of(family: Family) -> &'static Self {
+        match family {
+            Family::Postgres => &POSTGRES,
+            Family::MySql => &MYSQL,
+        }
+    }
+
+    fn find(&self, code: &str) -> Option<&'static dyn DatabaseDialect> {
+        self.dialects.iter().find(|dialect| dialect.code() == code).copied()
+    }
+
+    fn has(&self, code: &str) -> bool {
+        self.find(code).is_some() || self.not_yet.contains(&code)
+    }
+}
+
+/// The dialect of that code, in the family of the driver.
 ///
 /// # Errors
-/// `Config` when there is none.
-pub fn by_code(code: &str) -> Result<&'static dyn DatabaseDialect> {
-    if let Some(dialect) = ALL.iter().find(|dialect| dialect.code() == code) {
-        return Ok(*dialect);
+/// `Config` when there is none; it names those there are.
+pub fn by_code(family: Family, code: &str) -> Result<&'static dyn DatabaseDialect> {
+    let products = Products::of(family);
+    if let Some(dialect) = products.find(code) {
+        return Ok(dialect);
     }
-    let known = ALL.iter().map(|dialect| dialect.code()).collect::<Vec<_>>().join(", ");
-    let accepted =
-        if NOT_YET.contains(&code) { format!("{known} (this one is not available yet)") } else { known };
-    Err(Error::parameter("dialect", code, &accepted))
+    let accepted = products.dialects.iter().map(|dialect| dialect.code()).collect::<Vec<_>>().join(", ");
+    let remark = if products.has(code) {
+        " (this one is not available yet)".to_owned()
+    } else if let Some(other) = [&POSTGRES, &MYSQL].iter().find(|other| other.has(code)) {
+        format!(" (this one is for {}, the driver for {})", other.name, products.name)
+    } else {
+        String::new()
+    };
+    Err(Error::parameter("dialect", code, &(accepted + &remark)))
 }
 
 /// The product to expect before any connection: the one asked for, else by the name of the endpoint.
@@ -142,44 +174,26 @@ pub(crate) fn initial(
     asked: Option<&str>,
 ) -> Result<&'static dyn DatabaseDialect> {
     if let Some(code) = asked {
-        return by_code(code);
+        return by_code(family, code);
     }
-    match (family, endpoint.kind()) {
-        (
-            Family::Postgres,
-            EndpointKind::WriterCluster
-            | EndpointKind::ReaderCluster
-            | EndpointKind::CustomCluster
-            | EndpointKind::GlobalWriterCluster
-            | EndpointKind::LimitlessShardGroup,
-        ) => Ok(&aurora::POSTGRES),
-        (Family::Postgres, _) if endpoint.is_rds_dns() => Ok(&postgres::RDS),
-        (Family::Postgres, _) => Ok(&postgres::COMMUNITY),
-        (Family::MySql, _) => Err(Error::config("MySQL servers are not available in this version")),
-    }
-}
-
-/// The error of a topology question, made clear when the user lacks a right: it then names the grant. Any other error is
-/// returned as it is. SQLSTATE, host and source are kept.
-pub fn explain_refusal(error: Error, topology: &dyn TopologyDialect) -> Error {
-    let Some(code) = error.sqlstate().filter(|code| *code == INSUFFICIENT_PRIVILEGE).map(str::to_owned)
-    else {
-        return error;
+    let [aurora, rds, community]: [&'static dyn DatabaseDialect; 3] = match family {
+        Family::Postgres => [&aurora::POSTGRES, &postgres::RDS, &postgres::COMMUNITY],
+        Family::MySql => [&aurora::MYSQL, &mysql::RDS, &mysql::COMMUNITY],
     };
-    let text = format!("the user may not read the cluster's topology; it needs {}", topology.grant());
-    let host = error.host().cloned();
-    let explained = Error::new(ErrorKind::Config, text).with_sqlstate(&code).with_source(error);
-    match host {
-        Some(host) => explained.with_host(&host),
-        None => explained,
-    }
+    Ok(match endpoint.kind() {
+        EndpointKind::WriterCluster
+        | EndpointKind::ReaderCluster
+        | EndpointKind::CustomCluster
+        | EndpointKind::GlobalWriterCluster
+        | EndpointKind::LimitlessShardGroup => aurora,
+        _ if endpoint.is_rds_dns() => rds,
+        _ => community,
+    })
 }
 
-const INSUFFICIENT_PRIVILEGE: &str = "42501";
-
-/// Reads `t`/`f` and its spellings.
+/// Reads `t`/`f` and its spellings: PostgreSQL has letters, MySQL numbers, and words for its variables.
 fn parse_bool(text: &str) -> Option<bool> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "t" | "true" | "1" | "on" => Some(true),
         "f" | "false" | "0" | "off" => Some(false),
         _ => None,
@@ -194,38 +208,72 @@ fn reader_flag(text: &str) -> Option<Role> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::DriverClass;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_dialect_is_found_by_its_code_and_unknown_codes_name_the_known_ones() {
-        for dialect in ALL {
-            assert_eq!(by_code(dialect.code()).unwrap().code(), dialect.code());
-            assert_eq!(dialect.default_port(), 5432);
+        for (family, port, known) in [
+            (Family::Postgres, 5432, "expected pg, rds-pg, aurora-pg"),
+            (Family::MySql, 3306, "expected mysql, mariadb, rds-mysql, aurora-mysql"),
+        ] {
+            let products = Products::of(family);
+            for dialect in products.dialects {
+                assert_eq!(by_code(family, dialect.code()).unwrap().code(), dialect.code());
+                assert_eq!(dialect.default_port(), port);
+            }
+            for code in products.not_yet.iter().chain(&["oracle", ""]) {
+                let error = by_code(family, code).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Config);
+                assert!(error.to_string().contains(known), "{error}");
+                assert_eq!(error.to_string().contains("not available yet"), products.not_yet.contains(code));
+            }
         }
-        for code in NOT_YET.iter().chain(&["oracle", ""]) {
-            let error = by_code(code).unwrap_err();
+    }
+
+    #[test]
+    fn a_dialect_of_another_family_is_refused_and_named_as_such() {
+        for (family, code, text) in [
+            (Family::Postgres, "aurora-mysql", "(this one is for MySQL, the driver for PostgreSQL)"),
+            (Family::MySql, "aurora-pg", "(this one is for PostgreSQL, the driver for MySQL)"),
+            (Family::MySql, "global-aurora-pg", "(this one is for PostgreSQL, the driver for MySQL)"),
+        ] {
+            let error = initial(family, &Endpoint::parse("db.example.com"), Some(code)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
-            assert!(error.to_string().contains("aurora-pg"), "{error}");
+            assert!(error.to_string().ends_with(text), "{error}");
         }
-        assert!(by_code("mariadb").unwrap_err().to_string().contains("not available yet"));
+    }
+
+    /// The parameter accepts what belongs to any family; the driver tells which.
+    #[test]
+    fn the_parameter_knows_every_code() {
+        let codes: Vec<_> = [&POSTGRES, &MYSQL]
+            .iter()
+            .flat_map(|products| {
+                products.dialects.iter().map(|dialect| dialect.code()).chain(products.not_yet.iter().copied())
+            })
+            .collect();
+        assert_eq!(crate::config::table::DIALECTS, codes);
     }
 
     #[test]
     fn the_first_guess_follows_the_name_unless_one_is_asked_for() {
-        for (host, code) in [
-            ("db.cluster-abc.us-east-2.rds.amazonaws.com", "aurora-pg"),
-            ("db.cluster-ro-abc.us-east-2.rds.amazonaws.com", "aurora-pg"),
-            ("db.cluster-custom-abc.us-east-2.rds.amazonaws.com", "aurora-pg"),
-            ("db.shardgrp-abc.us-east-2.rds.amazonaws.com", "aurora-pg"),
-            ("db.abc.us-east-2.rds.amazonaws.com", "rds-pg"),
-            ("db.proxy-abc.us-east-2.rds.amazonaws.com", "rds-pg"),
-            ("db.example.com", "pg"),
-            ("10.0.0.1", "pg"),
+        for (host, pg, mysql) in [
+            ("db.cluster-abc.us-east-2.rds.amazonaws.com", "aurora-pg", "aurora-mysql"),
+            ("db.cluster-ro-abc.us-east-2.rds.amazonaws.com", "aurora-pg", "aurora-mysql"),
+            ("db.cluster-custom-abc.us-east-2.rds.amazonaws.com", "aurora-pg", "aurora-mysql"),
+            ("db.abc.us-east-2.rds.amazonaws.com", "rds-pg", "rds-mysql"),
+            ("db.proxy-abc.us-east-2.rds.amazonaws.com", "rds-pg", "rds-mysql"),
+            ("db.example.com", "pg", "mysql"),
+            ("10.0.0.1", "pg", "mysql"),
         ] {
             let endpoint = Endpoint::parse(host);
-            assert_eq!(initial(Family::Postgres, &endpoint, None).unwrap().code(), code, "{host}");
+            assert_eq!(initial(Family::Postgres, &endpoint, None).unwrap().code(), pg, "{host}");
             assert_eq!(initial(Family::Postgres, &endpoint, Some("pg")).unwrap().code(), "pg");
+            assert_eq!(initial(Family::MySql, &endpoint, None).unwrap().code(), mysql, "{host}");
+            assert_eq!(initial(Family::MySql, &endpoint, Some("mariadb")).unwrap().code(), "mariadb");
         }
+        let limitless = Endpoint::parse("db.shardgrp-abc.us-east-2.rds.amazonaws.com");
+        assert_eq!(initial(Family::Postgres, &limitless, None).unwrap().code(), "aurora-pg");
     }
 
     #[test]
@@ -235,17 +283,5 @@ mod tests {
         };
         assert_eq!((role("t"), role("f"), role("maybe")), (Some(Role::Reader), Some(Role::Writer), None));
         assert_eq!(postgres::COMMUNITY.parse_role(&Table::default()), None);
-    }
-
-    #[test]
-    fn a_missing_right_is_named_and_other_errors_pass() {
-        let refused =
-            || Error::driver(DriverClass::Other, "permission denied for function aurora_replica_status");
-        let explained = explain_refusal(refused().with_sqlstate("42501"), &aurora::POSTGRES);
-        assert_eq!((explained.kind(), explained.sqlstate()), (ErrorKind::Config, Some("42501")));
-        assert!(explained.to_string().contains("EXECUTE on function pg_catalog.aurora_replica_status()"));
-        assert_eq!(explained.driver_class(), Some(DriverClass::Other));
-        let other = explain_refusal(refused().with_sqlstate("57P01"), &aurora::POSTGRES);
-        assert_eq!(other.kind(), ErrorKind::Driver(DriverClass::Other));
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::cluster::{Probe, Prober};
+use crate::dialect::refusal::is_missing_database;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::HostKey;
 
@@ -19,8 +20,6 @@ pub(super) struct Contexts {
 }
 
 const MOST: usize = 8;
-/// PostgreSQL: the database does not exist.
-const NO_DATABASE: &str = "3D000";
 
 impl Contexts {
     /// Makes `prober` the first to be used.
@@ -76,5 +75,5 @@ impl Contexts {
 }
 
 fn is_about_the_user(error: &Error) -> bool {
-    error.kind() == ErrorKind::Login || error.sqlstate() == Some(NO_DATABASE)
+    error.kind() == ErrorKind::Login || is_missing_database(error)
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::cluster::{Cluster, Probe};
 use super::{Snapshot, SnapshotSource, Verification, query};
 use crate::availability::AvailabilityStore;
+use crate::dialect::refusal;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::{Availability, Host, HostKey, Role};
 
@@ -25,9 +26,6 @@ pub(super) struct Reading {
     hosts: Vec<Host>,
 }
 
-/// PostgreSQL: permission denied.
-const NO_PRIVILEGE: &str = "42501";
-
 /// Asks one question and checks that the answer is about this cluster.
 ///
 /// # Errors
@@ -44,22 +42,26 @@ pub(super) async fn read_within(
     probe: &mut dyn Probe,
 ) -> Result<Reading> {
     let recipe = &cluster.seed;
-    let dialect = recipe.dialect.topology().ok_or_else(|| Error::config("this product has no topology"))?;
+    let topology = recipe.dialect.topology().ok_or_else(|| Error::config("this product has no topology"))?;
     let started_at = Instant::now();
     cluster.counters.probes.fetch_add(1, Ordering::Relaxed);
     let late =
         |_| Error::new(ErrorKind::Timeout(Phase::Probe), "the monitor's question was not answered in time");
-    let table = match timeout(limit, probe.fetch_text(dialect.probe_sql())).await.map_err(late)? {
-        Ok(table) => table,
-        Err(error) if error.sqlstate() == Some(NO_PRIVILEGE) => {
-            let message = format!("the user of the topology monitor lacks {}", dialect.grant());
-            return Err(Error::config(message).with_source(error));
-        }
-        Err(error) => return Err(error),
-    };
+    let table = timeout(limit, probe.fetch_text(topology.probe_sql())).await.map_err(late)?;
+    let table = table.map_err(|error| refusal::explain(error, recipe.dialect))?;
+    if table.columns.is_empty() {
+        // Servers answer so in the middle of a failover.
+        return Ok(Reading {
+            started_at,
+            round_trip: started_at.elapsed(),
+            role: Role::Unknown,
+            own: None,
+            hosts: Vec::new(),
+        });
+    }
     let unreadable =
         || Error::new(ErrorKind::Unsupported, "the server's answer about the topology could not be read");
-    let answer = dialect.parse_probe(&table).ok_or_else(unreadable)?;
+    let answer = topology.parse_probe(&table).ok_or_else(unreadable)?;
     let hosts = query::hosts(&answer.rows, &recipe.pattern, recipe.default_port).unwrap_or_default();
     let own = hosts.iter().find(|host| is_named(host, &answer.host_id)).map(|host| host.key.clone());
     let reading = Reading { started_at, round_trip: started_at.elapsed(), role: answer.role, own, hosts };

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::settings::Settings;
 use crate::dialect::detect::{Detected, Detection};
+use crate::dialect::refusal::explain;
 use crate::dialect::{self, DatabaseDialect, ProbeAnswer};
 use crate::driver::{DriverDialect, Family};
 use crate::endpoint::{Endpoint, HostPattern};
@@ -141,7 +142,8 @@ impl Topology {
             let table = self.ask(driver, connection, dialect.role_sql()).await?;
             return dialect.parse_role(&table).ok_or_else(|| unreadable("role"));
         };
-        let table = self.ask(driver, connection, topology.whoami_sql()).await?;
+        let table = self.ask(driver, connection, topology.whoami_sql()).await;
+        let table = table.map_err(|error| explain(error, dialect))?;
         let (host_id, role) = topology.parse_whoami(&table).ok_or_else(|| unreadable("identity"))?;
         let routed = self.snapshot().find_by_identity(&host_id, Some(&host_id)).map(|host| host.key.clone());
         driver.slot(connection).identify(Identity::new(host_id, role, routed));
@@ -208,19 +210,17 @@ impl Topology {
         if self.settings.dialect.is_some() {
             let answer = match self.first_dialect.topology() {
                 Some(topology) => {
-                    topology.parse_probe(&self.ask(driver, connection, topology.probe_sql()).await?)
+                    let answer = self.ask(driver, connection, topology.probe_sql()).await;
+                    topology.parse_probe(&answer.map_err(|error| explain(error, self.first_dialect))?)
                 }
                 None => None,
             };
             return Ok(Detected { dialect: self.first_dialect, answer });
         }
-        let mut detection = Detection::start(self.first_dialect);
+        let mut detection = Detection::start(D::FAMILY, self.first_dialect);
         while let Some(question) = detection.question() {
             let answer = self.ask(driver, connection, question).await;
-            // Only a topology needs a grant; the other questions are about what everybody may see.
-            let answer =
-                answer.map_err(|error| dialect::explain_refusal(error, &dialect::aurora::POSTGRES))?;
-            detection.answer(&answer);
+            detection.answer(&answer.map_err(|error| detection.explain(error))?);
         }
         Ok(detection.finish())
     }

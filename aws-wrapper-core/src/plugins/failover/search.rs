@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::settings::{FailoverMode, FailoverSettings};
+use crate::dialect::refusal::{is_missing_database, is_missing_right};
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
 use crate::host::{Host, HostKey, Role};
@@ -291,7 +292,7 @@ impl Seen {
                 }
             }
             ErrorKind::Config | ErrorKind::PluginConflict | ErrorKind::Unsupported => return Err(error),
-            ErrorKind::Driver(DriverClass::Other) if error.sqlstate().is_some_and(is_permanent) => {
+            ErrorKind::Driver(DriverClass::Other) if is_permanent(&error) => {
                 return Err(error);
             }
             _ => self.logins = 0,
@@ -303,8 +304,8 @@ impl Seen {
 }
 
 /// Missing rights and missing databases do not come back by waiting.
-fn is_permanent(sqlstate: &str) -> bool {
-    matches!(sqlstate, "42501" | "3D000")
+fn is_permanent(error: &Error) -> bool {
+    is_missing_right(error) || is_missing_database(error)
 }
 
 /// Growing pauses with jitter, cut short by a newer topology.
