@@ -388,6 +388,21 @@ impl Error {
 
     /// MySQL has `40001` for its 1213, a deadlock. Its 1205, a lock that was waited for too long, ends the statement only:
     /// the transaction goes on, so repeating it is not the advice.
+    /// The error right below this one, if it is of type `E`; else this one unchanged.
+    ///
+    /// # Errors
+    /// This one, when the source is none or of another type.
+    pub fn into_source<E: StdError + 'static>(mut self) -> Result<E> {
+        match self.0.source.take().map(<dyn StdError + Send + Sync>::downcast::<E>) {
+            Some(Ok(source)) => Ok(*source),
+            Some(Err(source)) => {
+                self.0.source = Some(source);
+                Err(self)
+            }
+            None => Err(self),
+        }
+    }
+
     fn is_serialization_failure(&self) -> bool {
         matches!(self.sqlstate(), Some("40001" | "40P01"))
     }

@@ -1,0 +1,346 @@
+//! The connection that stays: how a call travels, and what happens between two calls.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use aws_wrapper_core::Error as CoreError;
+use aws_wrapper_core::call::Call;
+use aws_wrapper_core::connector::Connector as CoreConnector;
+use aws_wrapper_core::error::{DriverClass, ErrorKind};
+use aws_wrapper_core::method::Method;
+use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::session::transaction::TransactionState;
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{ChangeUserOpts, InfileData, OkPacket, Opts, TxOpts};
+
+use crate::driver::{MysqlDriver, Shared, burn};
+use crate::error::{DriverError, into_error, to_driver};
+use crate::lane::{Lane, Loss, Taken};
+use crate::physical::Physical;
+use crate::transaction::Transaction;
+
+/// A connection that stays when the server behind it changes: the methods of [`mysql_async::Conn`], made by
+/// [`Connector::connect`](crate::Connector::connect).
+///
+/// It implements the driver's [`Queryable`](mysql_async::prelude::Queryable), so code written for the driver works on
+/// it. When the connection is lost and the failover plugin finds another host, the call that was running fails with an
+/// error that says so ([`wrapper_error`](crate::wrapper_error), [`Error::from`](crate::Error)), and the next call goes to
+/// the new host.
+///
+/// # What is guarded, and how
+///
+/// | call | the exchange | the rows after it |
+/// | --- | --- | --- |
+/// | methods that return everything (`query`, `exec_first`, `ping`, …), also through the driver's trait | guarded | are part of it |
+/// | [`query_iter`](Self::query_iter), [`exec_iter`](Self::exec_iter), [`query_stream`](Self::query_stream), [`exec_stream`](Self::exec_stream) in method syntax | guarded | guarded |
+/// | the same four through the driver's trait, in code generic over it | guarded | the driver's own types: not guarded |
+/// | `"…".first(&mut conn)` and the like | not guarded: the driver's own connection is lent | not guarded |
+///
+/// *Guarded* means: plugins see the call, its failure is recovered from, and it ends when the connection is given up by
+/// the wrapper, such as at a shutdown, however silent the host is.
+///
+/// # Cancellation
+/// Dropping the future of a call closes the connection, because the rest of its answer would be taken for the answer of
+/// the next call. The next call fails once with an error that says so, and a new connection is in place; whatever was
+/// sent may have run. A result that was read in part is no such case: the next call reads the rest.
+pub struct Conn {
+    pub(crate) physical: Physical,
+    pub(crate) link: Arc<Shared>,
+    /// The slot of the connection on which a [`Transaction`] is open.
+    pub(crate) transaction: Option<u64>,
+    /// A [`Transaction`] was dropped before its end on that connection.
+    pub(crate) rollback_due: Option<u64>,
+    /// The caller has been told that the connection was lost by a dropped call.
+    told: bool,
+}
+
+/// One call: `$exchange` is a future on the driver's connection; it runs inside the plugins.
+macro_rules! through {
+    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {{
+        let conn: &mut $crate::conn::Conn = $conn;
+        conn.ready().await?;
+        let mut last_ok = None;
+        let result = {
+            let (lane, link) = (&*conn.physical.lane, &*conn.link);
+            let call = ::aws_wrapper_core::call::Call::new($method, $sql, link.logical(), lane);
+            link.pipeline()
+                .call(&call, || async {
+                    let mut taken = $crate::conn::enter(lane, &call)?;
+                    let result = {
+                        let $driver = taken.conn();
+                        lane.unless_aborted($exchange).await
+                    };
+                    taken.finish(result, &mut last_ok).map_err(|error| $crate::conn::failed(error, lane))
+                })
+                .await
+        };
+        conn.done(last_ok, result)
+    }};
+}
+pub(crate) use through;
+
+/// One call whose result borrows the driver's connection: `$exchange` opens it. The value is the driver's connection.
+macro_rules! opened {
+    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {{
+        let conn: &mut $crate::conn::Conn = $conn;
+        conn.ready().await?;
+        let result = {
+            let (lane, link) = (&*conn.physical.lane, &*conn.link);
+            let call = ::aws_wrapper_core::call::Call::new($method, $sql, link.logical(), lane);
+            link.pipeline()
+                .call(&call, || async {
+                    let mut taken = $crate::conn::enter(lane, &call)?;
+                    let result = {
+                        let $driver = taken.conn();
+                        lane.unless_aborted($exchange).await
+                    };
+                    match result {
+                        Ok(()) => Ok(taken.keep()),
+                        Err(stopped) => Err($crate::conn::failed(taken.fail(stopped), lane)),
+                    }
+                })
+                .await
+        };
+        match result {
+            Ok(driver) => conn.physical.lend(driver),
+            Err(error) => return Err(conn.fail(error)),
+        }
+    }};
+}
+pub(crate) use opened;
+
+/// Takes the connection for a call.
+#[inline]
+pub(crate) fn enter<'l>(lane: &'l Lane, call: &Call<'_, MysqlDriver>) -> Result<Taken<'l>, CoreError> {
+    call.uses(lane.slot());
+    lane.take().map_err(|error| failed(error, lane).with_nothing_sent())
+}
+
+/// The wrapper's error for what happened on a connection.
+#[cold]
+pub(crate) fn failed(error: DriverError, lane: &Lane) -> CoreError {
+    into_error(error).with_host(lane.slot().host())
+}
+
+/// The text of a query, for plugins and for what becomes of a transaction.
+pub(crate) fn text(query: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(query)
+}
+
+impl Conn {
+    pub(crate) fn new(core: CoreConnector<MysqlDriver>, physical: Physical) -> Self {
+        let link = Arc::new(Shared::new(core, physical.slot()));
+        Self { physical, link, transaction: None, rollback_due: None, told: false }
+    }
+
+    /// Begins a transaction. It is rolled back unless [`Transaction::commit`] is called; when it is dropped, by the next
+    /// call on the connection.
+    ///
+    /// Whatever the options, it costs one round trip.
+    ///
+    /// # Errors
+    /// When the connection is lost here nothing was lost with it: begin again.
+    pub async fn start_transaction(&mut self, options: TxOpts) -> mysql_async::Result<Transaction<'_>> {
+        Transaction::begin(self, &options).await
+    }
+
+    /// Brings the session back to its initial state: user variables, temporary tables, settings and prepared statements
+    /// are gone. `false` if the server is too old to do so.
+    pub async fn reset(&mut self) -> mysql_async::Result<bool> {
+        let done = through!(self, Method::Reset, None, |driver| driver.reset())?;
+        if done {
+            self.forgets_statements().await?;
+        }
+        Ok(done)
+    }
+
+    /// Becomes another user, or enters another database, in a fresh session; so do the connections that take the place of
+    /// this one.
+    pub async fn change_user(&mut self, opts: ChangeUserOpts) -> mysql_async::Result<()> {
+        let user = opts.clone();
+        through!(self, Method::Reset, None, |driver| driver.change_user(opts))?;
+        self.link.logical().session().become_user(user);
+        self.forgets_statements().await
+    }
+
+    /// The statements of this connection are gone; numbers that were handed out must not come again.
+    async fn forgets_statements(&mut self) -> mysql_async::Result<()> {
+        self.physical.generation += 1;
+        let highest = self.link.logical().session().highest_statement();
+        let burnt = burn(&self.physical.lane, highest).await;
+        burnt.map_err(|error| to_driver(failed(error, &self.physical.lane)))
+    }
+
+    /// Sets where the data of the next `LOAD DATA LOCAL` of this connection comes from. It is gone when the connection
+    /// is replaced; a handler for all connections is set with the connector.
+    pub fn set_infile_handler<T>(&mut self, handler: T)
+    where
+        T: Future<Output = mysql_async::Result<InfileData>> + Send + Sync + 'static,
+    {
+        self.physical.reclaim();
+        if let Ok(mut taken) = self.physical.lane.take() {
+            taken.conn().set_infile_handler(handler);
+            let conn = taken.keep();
+            self.physical.lane.put_back(conn);
+        }
+    }
+
+    /// Says good-bye to the server and closes the connection. Dropping it does the same.
+    ///
+    /// # Errors
+    /// None that matter: the connection is closed in any case. The signature is the driver's.
+    pub async fn disconnect(self) -> mysql_async::Result<()> {
+        drop(self);
+        std::future::ready(Ok(())).await
+    }
+
+    /// The number the server gave the connection in use.
+    pub fn id(&self) -> u32 {
+        self.physical.id
+    }
+
+    /// The version of the server of the connection in use.
+    pub fn server_version(&self) -> (u16, u16, u16) {
+        self.physical.server_version
+    }
+
+    /// The driver's options of the connection in use.
+    pub fn opts(&self) -> &Opts {
+        &self.physical.opts
+    }
+
+    /// What the server said at the end of the last answer; nothing if that was an error.
+    pub fn last_ok_packet(&self) -> Option<&OkPacket<'static>> {
+        match self.physical.lent() {
+            Some(conn) => conn.last_ok_packet(),
+            None => self.physical.last_ok.as_ref(),
+        }
+    }
+
+    /// The value the last statement gave an `AUTO_INCREMENT` column, if it did.
+    pub fn last_insert_id(&self) -> Option<u64> {
+        self.last_ok_packet()?.last_insert_id()
+    }
+
+    /// How many rows the last statement changed.
+    pub fn affected_rows(&self) -> u64 {
+        self.last_ok_packet().map_or(0, OkPacket::affected_rows)
+    }
+
+    /// What the server said about the last statement in words, or nothing.
+    pub fn info(&self) -> Cow<'_, str> {
+        self.last_ok_packet().and_then(OkPacket::info_str).unwrap_or_default()
+    }
+
+    /// How many warnings the last statement caused.
+    pub fn get_warnings(&self) -> u16 {
+        self.last_ok_packet().map_or(0, OkPacket::warnings)
+    }
+
+    /// Whether the connection is gone and no other is waiting to take its place.
+    ///
+    /// With the failover plugin the next call may still find another one. The loss of a connection nobody uses is noticed
+    /// only by the next call.
+    pub fn is_disconnected(&self) -> bool {
+        !self.link.logical().has_parked() && self.physical.slot().has_ended()
+    }
+
+    /// What is known of the connection in use: its host, its role, its age.
+    pub fn slot(&self) -> Arc<Slot> {
+        self.link.logical().newest()
+    }
+
+    /// The state of the transaction as the server last told it.
+    pub fn transaction_state(&self) -> TransactionState {
+        self.physical.slot().transaction()
+    }
+
+    /// Brings the connection into a state in which a call can be made: usually it is.
+    #[inline]
+    pub(crate) async fn ready(&mut self) -> mysql_async::Result<()> {
+        let is_ready = !self.link.logical().has_parked()
+            && self.physical.lent().is_none()
+            && self.rollback_due.is_none()
+            && !self.physical.slot().has_ended();
+        if is_ready { Ok(()) } else { Box::pin(self.settle()).await }
+    }
+
+    async fn settle(&mut self) -> mysql_async::Result<()> {
+        self.physical.reclaim();
+        if self.transaction == Some(self.physical.slot().id()) {
+            // What is left of a transaction must not run outside of it: its calls fail on the lost connection.
+            return Ok(());
+        }
+        self.adopt();
+        if self.physical.slot().has_ended() && self.may_replace() {
+            self.physical = self.link.connect().await.map_err(to_driver)?;
+            self.told = false;
+        }
+        // A connection that is gone has taken its transaction along.
+        match self.rollback_due.take() {
+            Some(slot) if slot == self.physical.slot().id() && !self.physical.slot().has_ended() => {
+                self.roll_back().await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the connection that waits to use.
+    pub(crate) fn adopt(&mut self) {
+        let mut parked = None;
+        self.link.logical().adopt(|connection| parked = Some(connection));
+        if let Some(parked) = parked {
+            self.physical = parked;
+        }
+    }
+
+    /// Whether a connection that was lost by what was done on this side may be replaced without a word: nothing was lost
+    /// with it but the session, or the caller knows.
+    fn may_replace(&self) -> bool {
+        let slot = self.physical.slot();
+        match self.physical.lane.loss() {
+            Some(Loss::Mistake) => {
+                self.told
+                    || (slot.last_known_transaction() == TransactionState::Idle && slot.ending().is_none())
+            }
+            Some(Loss::Dropped) => self.told,
+            None => false,
+        }
+    }
+
+    /// Ends the transaction whose object was dropped.
+    async fn roll_back(&mut self) -> mysql_async::Result<()> {
+        through!(self, Method::Rollback, Some("ROLLBACK"), |driver| driver.query_drop("ROLLBACK"))
+    }
+
+    /// A call is over.
+    #[inline]
+    pub(crate) fn done<T>(
+        &mut self,
+        last_ok: Option<OkPacket<'static>>,
+        result: Result<T, CoreError>,
+    ) -> mysql_async::Result<T> {
+        self.physical.last_ok = last_ok;
+        result.map_err(|error| self.fail(error))
+    }
+
+    /// A call has failed, and nobody can do more about it.
+    #[cold]
+    pub(crate) fn fail(&mut self, error: CoreError) -> mysql_async::Error {
+        // A loss that a plugin dealt with is told by its own error.
+        if error.kind() == ErrorKind::Driver(DriverClass::SessionTerminated)
+            && self.physical.slot().has_ended()
+        {
+            self.told = true;
+        }
+        to_driver(error)
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn").field("connection", &self.physical).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,446 @@
+//! From a connection string to connections.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_wrapper_core::config::Config as CoreConfig;
+use aws_wrapper_core::config::parameter::Parameter;
+use aws_wrapper_core::config::settings::{Settings, SslMode};
+use aws_wrapper_core::connector::Connector as CoreConnector;
+use aws_wrapper_core::endpoint::Endpoint;
+use aws_wrapper_core::error::Error as CoreError;
+use aws_wrapper_core::host::HostKey;
+use aws_wrapper_core::plugin::ConnectionPlugin;
+use aws_wrapper_core::plugins::developer::Script;
+use aws_wrapper_core::services::Services;
+use mysql_async::{Opts, OptsBuilder};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::conn::Conn;
+use crate::driver::MysqlDriver;
+use crate::error::Result;
+use crate::tls::{Roots, Tls};
+
+/// Opens connections to one server or cluster. Cheap to clone; all clones share everything.
+///
+/// ```no_run
+/// # async fn run() -> aws_wrapper_mysql::Result<()> {
+/// let connector = aws_wrapper_mysql::Connector::builder()
+///     .url("mysql://app:secret@localhost/app")?
+///     .build()?;
+/// let mut conn = connector.connect().await?;
+/// let sum: Option<u32> = conn.exec_first("select ? + 1", (41,)).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Connector {
+    core: CoreConnector<MysqlDriver>,
+}
+
+impl Connector {
+    /// Starts with nothing set.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// `Login` when the server refuses the user; `Timeout(Connect)` when it does not answer in time (10 s unless
+    /// `connect_timeout_ms` says otherwise); `Driver(Network)` when no host can be reached.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves nothing behind.
+    pub async fn connect(&self) -> Result<Conn> {
+        let physical = self.core.connect().await?;
+        Ok(Conn::new(self.core.clone(), physical))
+    }
+
+    /// What the connections of this connector, and of others given the same value, share.
+    pub fn services(&self) -> &Services {
+        self.core.services()
+    }
+
+    /// The connector of the core, for plugins and pools: driver, topology, pipeline.
+    pub fn core(&self) -> &CoreConnector<MysqlDriver> {
+        &self.core
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Arc<Settings> {
+        self.core.settings()
+    }
+}
+
+/// Makes a [`Connector`].
+///
+/// Of two values for one parameter the builder's own methods win over the connection string, and the connection string
+/// over the driver's options.
+#[must_use]
+#[derive(Default)]
+pub struct Builder {
+    core: CoreConfig,
+    driver: Option<Opts>,
+    /// Names and values for the driver's own parser.
+    params: Vec<(String, String)>,
+    hosts: Vec<Host>,
+    port: Option<u16>,
+    user: Option<String>,
+    password: Option<String>,
+    database: Option<String>,
+    roots: Roots,
+    services: Option<Services>,
+    plugins: Vec<Arc<dyn ConnectionPlugin<MysqlDriver>>>,
+    faults: Option<Script>,
+}
+
+#[derive(Debug, Clone)]
+struct Host {
+    name: String,
+    port: Option<u16>,
+}
+
+/// What the driver's parser understands in the query part of a URL. Those of its pool are taken, and mean nothing.
+const DRIVER_PARAMETERS: &[&str] = &[
+    "tcp_keepalive",
+    "tcp_nodelay",
+    "max_allowed_packet",
+    "wait_timeout",
+    "enable_cleartext_plugin",
+    "stmt_cache_size",
+    "prefer_socket",
+    "secure_auth",
+    "client_found_rows",
+    "socket",
+    "compression",
+    "require_ssl",
+    "verify_ca",
+    "verify_identity",
+    "built_in_roots",
+    "pool_min",
+    "pool_max",
+    "inactive_connection_ttl",
+    "ttl_check_interval",
+    "conn_ttl",
+    "abs_conn_ttl",
+    "abs_conn_ttl_jitter",
+    "reset_connection",
+];
+
+/// What the driver has in other parts of a URL.
+const NAMED: &[&str] = &["host", "port", "user", "password", "database", "dbname"];
+
+fn driver_knows(name: &str) -> bool {
+    DRIVER_PARAMETERS.contains(&name) || NAMED.contains(&name)
+}
+
+impl Builder {
+    /// Reads a `mysql://user:password@host:port/database?…` URL with the driver's parameters and the wrapper's
+    /// (`docs/parameters.md`). Several hosts are separated by commas.
+    ///
+    /// # Errors
+    /// `Config` when the text cannot be read or has a parameter nobody knows. Never repeats the text.
+    pub fn url(mut self, url: &str) -> Result<Self> {
+        let rest = self.core.take_from_url(url, driver_knows)?;
+        let Some(rest) = rest.strip_prefix("mysql://") else {
+            return Err(CoreError::config(
+                "the connection string is not one of MySQL; expected `mysql://user@host/database`",
+            )
+            .into());
+        };
+        let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (user_info, after) = base.rsplit_once('@').map_or(("", base), |(user, after)| (user, after));
+        let (hosts, database) = after.split_once('/').unwrap_or((after, ""));
+        // User, password and database have the driver's escapes.
+        let at = if user_info.is_empty() { "" } else { "@" };
+        let named =
+            Opts::from_url(&format!("mysql://{user_info}{at}host/{database}")).map_err(not_readable)?;
+        self.user = named.user().map(str::to_owned).or(self.user);
+        self.password = named.pass().map(str::to_owned).or(self.password);
+        self.database = named.db_name().map(str::to_owned).or(self.database);
+        for host in hosts.split(',') {
+            self.hosts.push(Host::parse(host)?);
+        }
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value).decode_utf8_lossy();
+            self.set_driver(name, &value)?;
+        }
+        Ok(self)
+    }
+
+    /// Takes the driver's own options, whatever can be set in them. What else is said wins over them.
+    pub fn driver_config(mut self, opts: impl Into<Opts>) -> Self {
+        self.driver = Some(opts.into());
+        self
+    }
+
+    /// Sets one parameter by name, the wrapper's or the driver's. A further `host` is added.
+    ///
+    /// # Errors
+    /// `Config` when nobody knows the name or the value is not accepted.
+    pub fn set(mut self, name: &str, value: &str) -> Result<Self> {
+        match Parameter::resolve(name, driver_knows)? {
+            Some(_) => self.core.set(name, value)?,
+            None => self.set_driver(name, value)?,
+        }
+        Ok(self)
+    }
+
+    /// Adds a host. Several are tried in order.
+    pub fn host(mut self, host: &str) -> Self {
+        self.hosts.push(Host { name: host.to_owned(), port: None });
+        self
+    }
+
+    /// Sets the port of all hosts that have none of their own. Default: 3306.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Sets the user.
+    pub fn user(mut self, user: &str) -> Self {
+        self.user = Some(user.to_owned());
+        self
+    }
+
+    /// Sets the password.
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Sets the database. Default: none.
+    pub fn database(mut self, name: &str) -> Self {
+        self.database = Some(name.to_owned());
+        self
+    }
+
+    /// Sets how long opening one connection may take as a whole: name, dial, TLS, authentication and role check.
+    /// Default: 10 s.
+    ///
+    /// # Errors
+    /// `Config` for less than a millisecond or more than a day.
+    pub fn connect_timeout(mut self, limit: Duration) -> Result<Self> {
+        self.core.set_duration("connect_timeout_ms", limit)?;
+        Ok(self)
+    }
+
+    /// Sets what is asked of the encryption.
+    ///
+    /// Default: [`SslMode::VerifyFull`] when root certificates are given, else what the driver's options say; where they
+    /// say nothing, [`SslMode::Prefer`] for names of RDS and none for others. An RDS endpoint should always be given its
+    /// certificates.
+    ///
+    /// Without root certificates [`SslMode::Prefer`] and [`SslMode::Require`] encrypt but check nothing; with them
+    /// `Require` means [`SslMode::VerifyCa`], as in libpq. The name that is checked is the host's, whatever address was
+    /// dialled.
+    ///
+    /// The driver encrypts with the provider of cryptography the process has installed and cannot be given another one:
+    /// if there is none when the connector is built, ring is installed.
+    ///
+    /// # Errors
+    /// None; the signature is that of all checked parameters.
+    pub fn ssl_mode(mut self, mode: SslMode) -> Result<Self> {
+        self.core.set("sslmode", mode.code())?;
+        Ok(self)
+    }
+
+    /// Adds certificates of authorities to trust, in PEM form; besides those of the parameter `ssl_root_cert`.
+    ///
+    /// # Errors
+    /// `Config` when there is no certificate in it or one cannot be read.
+    pub fn root_certificate(mut self, pem: impl AsRef<[u8]>) -> Result<Self> {
+        self.roots.add_pem(pem.as_ref())?;
+        Ok(self)
+    }
+
+    /// Adds a plugin of your own, innermost unless it says otherwise.
+    pub fn plugin(mut self, plugin: impl ConnectionPlugin<MysqlDriver> + 'static) -> Self {
+        self.plugins.push(Arc::new(plugin));
+        self
+    }
+
+    /// The faults that the plugin `developer` plays, if it is among the plugins; keep a clone to write them.
+    pub fn faults(mut self, script: Script) -> Self {
+        self.faults = Some(script);
+        self
+    }
+
+    /// Shares clusters, monitors and events with other connectors. Default: services of its own.
+    pub fn services(mut self, services: Services) -> Self {
+        self.services = Some(services);
+        self
+    }
+
+    /// Checks everything together. Opens no connection.
+    ///
+    /// # Errors
+    /// `Config` or `PluginConflict`, naming what does not fit.
+    pub fn build(mut self) -> Result<Connector> {
+        let settings = self.core.settings()?;
+        if let Some(path) = &settings.tls.root_cert {
+            self.roots.add_file(Path::new(path))?;
+        }
+        let opts = self.options()?;
+        let hosts = self.host_keys(&opts)?;
+        let is_rds = hosts.iter().any(|host| Endpoint::parse(host.host()).is_rds());
+        let (tls, opts) = Tls::new(settings.tls.mode, opts, self.roots, is_rds)?;
+        if is_rds && settings.tls.mode.is_none() && !tls.verifies() {
+            tracing::warn!(
+                "connections to RDS are made without verifying the server; set `ssl_root_cert` to the bundle AWS publishes"
+            );
+        }
+        let mut builder = CoreConnector::builder(MysqlDriver::new(opts, tls), settings, hosts);
+        if let Some(services) = self.services {
+            builder = builder.services(services);
+        }
+        for plugin in self.plugins {
+            builder = builder.plugin(plugin);
+        }
+        if let Some(script) = self.faults {
+            builder = builder.developer_script(script);
+        }
+        Ok(Connector { core: builder.build()? })
+    }
+
+    /// One parameter of the driver: what it has in other parts of a URL is kept, the rest is tried out.
+    fn set_driver(&mut self, name: &str, value: &str) -> Result<()> {
+        match name {
+            "host" => self.hosts.push(Host { name: value.to_owned(), port: None }),
+            "port" => {
+                let port = value.parse().map_err(|_| CoreError::parameter(name, value, "a port number"))?;
+                self.port = Some(port);
+            }
+            "user" => self.user = Some(value.to_owned()),
+            "password" => self.password = Some(value.to_owned()),
+            "database" | "dbname" => self.database = Some(value.to_owned()),
+            "stmt_cache_size" if value == "0" => {
+                let accepted =
+                    "at least `1`: a statement lives in that cache on a connection it was not prepared on";
+                return Err(CoreError::parameter(name, value, accepted).into());
+            }
+            "prefer_socket" if value != "false" => {
+                let accepted = "`false`: give the parameter `socket` to connect to a socket of this machine";
+                return Err(CoreError::parameter(name, value, accepted).into());
+            }
+            _ => {
+                let pair = (name.to_owned(), value.to_owned());
+                parsed(std::slice::from_ref(&pair)).map_err(|error| {
+                    CoreError::config(format!("parameter `{name}`: the value is not accepted"))
+                        .with_source(error)
+                })?;
+                self.params.push(pair);
+            }
+        }
+        Ok(())
+    }
+
+    /// The driver's options, with all that was said by name.
+    fn options(&self) -> Result<Opts> {
+        let mut builder = OptsBuilder::from_opts(self.driver.clone().unwrap_or_default());
+        let given = parsed(&self.params).map_err(not_readable)?;
+        for (name, _) in &self.params {
+            builder = match name.as_str() {
+                "tcp_keepalive" => builder.tcp_keepalive(given.tcp_keepalive()),
+                "tcp_nodelay" => builder.tcp_nodelay(given.tcp_nodelay()),
+                "max_allowed_packet" => builder.max_allowed_packet(given.max_allowed_packet()),
+                "wait_timeout" => builder.wait_timeout(given.wait_timeout()),
+                "enable_cleartext_plugin" => builder.enable_cleartext_plugin(given.enable_cleartext_plugin()),
+                "stmt_cache_size" => builder.stmt_cache_size(given.stmt_cache_size()),
+                "secure_auth" => builder.secure_auth(given.secure_auth()),
+                "client_found_rows" => builder.client_found_rows(given.client_found_rows()),
+                "socket" => builder.socket(given.socket()),
+                "compression" => builder.compression(given.compression()),
+                "require_ssl" => builder.ssl_opts(given.ssl_opts().cloned()),
+                "verify_ca" | "verify_identity" | "built_in_roots" if given.ssl_opts().is_none() => {
+                    let text = format!("parameter `{name}` needs `require_ssl=true`");
+                    return Err(CoreError::config(text).into());
+                }
+                // With `require_ssl`, or of the driver's pool.
+                _ => builder,
+            };
+        }
+        if self.user.is_some() {
+            builder = builder.user(self.user.as_deref());
+        }
+        if self.password.is_some() {
+            builder = builder.pass(self.password.as_deref());
+        }
+        if self.database.is_some() {
+            builder = builder.db_name(self.database.as_deref());
+        }
+        Ok(builder.into())
+    }
+
+    /// The hosts in the order they are tried.
+    fn host_keys(&self, opts: &Opts) -> Result<Vec<HostKey>> {
+        let port_of = |host: &Host| host.port.or(self.port).unwrap_or(DEFAULT_PORT);
+        let keys = self.hosts.iter().map(|host| Ok(HostKey::new(&host.name, port_of(host))?));
+        let keys: Vec<HostKey> = keys.collect::<Result<_>>()?;
+        match (&self.driver, keys.is_empty()) {
+            (_, false) => Ok(keys),
+            (Some(_), true) => {
+                Ok(vec![HostKey::new(opts.ip_or_hostname(), self.port.unwrap_or(opts.tcp_port()))?])
+            }
+            // In logs and in the topology a socket of this machine needs a name.
+            (None, true) if opts.socket().is_some() => Ok(vec![HostKey::new("localhost", DEFAULT_PORT)?]),
+            (None, true) => Err(CoreError::config("no host is given").into()),
+        }
+    }
+}
+
+impl Host {
+    /// `name`, `name:port` or `[address]:port`.
+    fn parse(text: &str) -> Result<Self> {
+        let wrong = || {
+            CoreError::config(
+                "a host of the URL cannot be read; expected `name`, `name:port` or `[address]:port`",
+            )
+        };
+        let (name, port) = match text.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').ok_or_else(wrong)?,
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(port) => Some(port.parse().map_err(|_| wrong())?),
+            None if port.is_empty() => None,
+            None => return Err(wrong().into()),
+        };
+        if name.is_empty() {
+            return Err(CoreError::config("no host is given").into());
+        }
+        let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+        Ok(Self { name, port })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the password nor the driver's options, which show it.
+        f.debug_struct("Builder")
+            .field("core", &self.core)
+            .field("hosts", &self.hosts)
+            .field("user", &self.user)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The driver's reading of parameters.
+fn parsed(params: &[(String, String)]) -> Result<Opts, mysql_async::UrlError> {
+    let pairs =
+        params.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+    Opts::from_url(&format!("mysql://host/?{}", pairs.collect::<Vec<_>>().join("&")))
+}
+
+/// The text may hold a password, so it is not shown.
+fn not_readable(error: mysql_async::UrlError) -> CoreError {
+    CoreError::config("the driver's part of the connection string cannot be read").with_source(error)
+}
+
+const DEFAULT_PORT: u16 = 3306;

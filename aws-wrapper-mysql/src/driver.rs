@@ -1,0 +1,195 @@
+//! mysql_async as the core sees it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aws_wrapper_core::Error as CoreError;
+use aws_wrapper_core::call::Ask;
+use aws_wrapper_core::driver::{DriverDialect, Family};
+use aws_wrapper_core::error::DriverClass;
+use aws_wrapper_core::host::Role;
+use aws_wrapper_core::pipeline::connect::ConnectRequest;
+use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::table::Table;
+use futures_util::future::BoxFuture;
+use mysql_async::prelude::Queryable;
+use mysql_async::{ChangeUserOpts, Conn, Opts, Row, TextProtocol, Value};
+use parking_lot::Mutex;
+
+use crate::classify::{classify, sqlstate};
+use crate::connect;
+use crate::error::{DriverError, into_error};
+use crate::lane::Lane;
+use crate::physical::Physical;
+use crate::tls::Tls;
+
+/// What a connection shares with its transactions and results.
+pub(crate) type Shared = aws_wrapper_core::link::Link<MysqlDriver>;
+
+/// mysql_async.
+pub struct MysqlDriver {
+    opts: Opts,
+    tls: Tls,
+}
+
+/// What goes along from one physical connection to the next.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// Who the application has become, and in which database.
+    user: Mutex<Option<ChangeUserOpts>>,
+    /// The highest number of a statement that was prepared through the driver's trait.
+    ///
+    /// Such a statement is a number of one connection, and the driver never looks which. On another connection that
+    /// number must stay unused, or the wrong statement runs.
+    highest_statement: AtomicU32,
+}
+
+impl Session {
+    /// From now on every connection is that user's.
+    pub(crate) fn become_user(&self, user: ChangeUserOpts) {
+        *self.user.lock() = Some(user);
+    }
+
+    /// See the field.
+    pub(crate) fn highest_statement(&self) -> u32 {
+        self.highest_statement.load(Ordering::Relaxed)
+    }
+
+    /// A statement of that number was handed out.
+    pub(crate) fn handed_out(&self, statement: u32) {
+        self.highest_statement.fetch_max(statement, Ordering::Relaxed);
+    }
+}
+
+impl MysqlDriver {
+    pub(crate) fn new(opts: Opts, tls: Tls) -> Self {
+        Self { opts, tls }
+    }
+
+    pub(crate) fn opts(&self) -> &Opts {
+        &self.opts
+    }
+
+    pub(crate) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+}
+
+impl DriverDialect for MysqlDriver {
+    const FAMILY: Family = Family::MySql;
+    type Connection = Physical;
+    type Error = DriverError;
+    type Session = Session;
+
+    async fn connect(&self, request: &ConnectRequest) -> Result<Physical, DriverError> {
+        connect::connect(self, request).await
+    }
+
+    async fn fetch_text(&self, connection: &mut Physical, sql: &str) -> Result<Table, DriverError> {
+        connection.reclaim();
+        on_lane(&connection.lane, async |conn| fetch_text(conn, sql).await).await
+    }
+
+    async fn configure(&self, connection: &mut Physical, session: &Session) -> Result<(), DriverError> {
+        let user = session.user.lock().clone();
+        if let Some(user) = user {
+            on_lane(&connection.lane, async |conn| conn.change_user(user).await).await?;
+        }
+        burn(&connection.lane, session.highest_statement()).await
+    }
+
+    fn classify(&self, error: &DriverError) -> DriverClass {
+        classify(error)
+    }
+
+    fn sqlstate<'e>(&self, error: &'e DriverError) -> Option<&'e str> {
+        sqlstate(error)
+    }
+
+    fn slot<'c>(&self, connection: &'c Physical) -> &'c Arc<Slot> {
+        connection.slot()
+    }
+
+    /// MySQL says nothing about its role when it lets a client in.
+    fn startup_role(&self, _connection: &Physical) -> Option<Role> {
+        None
+    }
+
+    fn error(&self, error: DriverError) -> CoreError {
+        into_error(error)
+    }
+}
+
+impl fmt::Debug for MysqlDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The driver's options show the password.
+        f.debug_struct("MysqlDriver")
+            .field("user", &self.opts.user())
+            .field("database", &self.opts.db_name())
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs an exchange of the wrapper's own on a connection nobody uses.
+async fn on_lane<T>(
+    lane: &Lane,
+    exchange: impl AsyncFnOnce(&mut Conn) -> mysql_async::Result<T>,
+) -> Result<T, DriverError> {
+    let mut taken = lane.take()?;
+    let result = lane.unless_aborted(exchange(taken.conn())).await;
+    taken.finish(result, &mut None)
+}
+
+/// Asks over the connection that a call used, and put back.
+impl Ask for Lane {
+    fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Table, CoreError>> {
+        Box::pin(async move {
+            let table = on_lane(self, async |conn| fetch_text(conn, sql).await).await;
+            table.map_err(|error| into_error(error).with_host(self.slot().host()))
+        })
+    }
+}
+
+/// The rows of the last statement of `sql` that returns rows, as text.
+async fn fetch_text(conn: &mut Conn, sql: &str) -> mysql_async::Result<Table> {
+    let mut table = Table::default();
+    let mut result = conn.query_iter(sql).await?;
+    while !result.is_empty() {
+        let columns: Vec<_> =
+            result.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
+        let rows = result.collect::<Row>().await?;
+        if !columns.is_empty() {
+            table = Table::new(columns, rows.into_iter().map(cells).collect());
+        }
+    }
+    let _: mysql_async::QueryResult<'_, '_, TextProtocol> = result;
+    Ok(table)
+}
+
+fn cells(row: Row) -> Vec<Option<String>> {
+    let cell = |value| match value {
+        Value::NULL => None,
+        Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        other => Some(other.as_sql(true).trim_matches('\'').to_owned()),
+    };
+    row.unwrap().into_iter().map(cell).collect()
+}
+
+/// Uses up the numbers of statements on a connection up to `highest`: then a statement of another connection meets
+/// nothing here, instead of something else.
+///
+/// Statements prepared as text count in the same row. So many go in one round trip.
+pub(crate) async fn burn(lane: &Lane, highest: u32) -> Result<(), DriverError> {
+    const AT_ONCE: u32 = 1_000;
+    let mut left = highest;
+    while left > 0 {
+        let now = left.min(AT_ONCE);
+        left -= now;
+        let prepare = "PREPARE aws_wrapper_number FROM 'DO 0';".repeat(now as usize);
+        let sql = format!("{prepare} DEALLOCATE PREPARE aws_wrapper_number");
+        on_lane(lane, async |conn| conn.query_drop(sql).await).await?;
+    }
+    Ok(())
+}

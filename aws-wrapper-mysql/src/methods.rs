@@ -1,0 +1,328 @@
+//! The methods beside the driver's trait: they take the wrapper's statements and return guarded results.
+
+use std::sync::Arc;
+
+use aws_wrapper_core::method::Method;
+use mysql_async::prelude::{AsQuery, FromRow, Queryable};
+use mysql_async::{BinaryProtocol, Params, TextProtocol};
+
+use crate::conn::{Conn, enter, failed, text, through};
+use crate::error::to_driver;
+use crate::result::{Guard, QueryResult, RowStream, owned_call};
+use crate::statement::{Binding, Kind, Statement, ToStatement, is_forgotten, with_statement};
+use crate::transaction::Transaction;
+
+/// One call with a query as text.
+macro_rules! query {
+    ($conn:expr, $method:expr, $query:ident, |$driver:ident, $text:ident| $exchange:expr) => {{
+        let query = $query.as_query();
+        let (sql, $text) = (text(&query), &*query);
+        through!($conn, $method, Some(&sql), |$driver| $exchange)
+    }};
+}
+
+/// One call with a statement: `$form` is the driver's form of it.
+macro_rules! exec {
+    ($conn:expr, $method:expr, $statement:ident, $params:ident, |$driver:ident, $form:ident| $exchange:expr) => {{
+        let conn: &mut Conn = $conn;
+        let (kind, $params): (_, Params) = ($statement.kind(), $params.into());
+        let sql = kind.sql();
+        // The connection may change before the call is made.
+        conn.ready().await?;
+        let binding = Binding::of(&conn.physical);
+        through!(conn, $method, sql.as_deref(), |$driver| async {
+            with_statement!(kind, &binding, $params, |$form| $exchange)
+        })
+    }};
+}
+
+/// One call whose result is read later: `$exchange` opens it on `$driver`.
+macro_rules! lend {
+    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {{
+        let conn: &mut Conn = $conn;
+        conn.ready().await?;
+        let (lane, link) = (Arc::clone(&conn.physical.lane), Arc::clone(&conn.link));
+        let call = link.pipeline().lend(owned_call($method, $sql, &link)).await.map_err(to_driver)?;
+        let opened = async {
+            let mut taken = enter(&lane, call.call())?;
+            let result = {
+                let $driver = taken.conn();
+                lane.unless_aborted($exchange).await
+            };
+            match result {
+                Ok(()) => Ok(taken.keep()),
+                Err(stopped) => Err(failed(taken.fail(stopped), &lane)),
+            }
+        };
+        match opened.await {
+            Ok(driver) => {
+                let inner = mysql_async::QueryResult::new(conn.physical.lend(driver));
+                QueryResult::new(inner, Guard::new(call, lane, link))
+            }
+            Err(error) => {
+                let error = Box::pin(call.recover(link.pipeline(), error)).await;
+                return Err(conn.fail(error));
+            }
+        }
+    }};
+}
+
+macro_rules! methods {
+    ($type:ty, |$this:ident| $conn:expr) => {
+        impl $type {
+            /// Asks the server for a sign of life.
+            pub async fn ping(&mut self) -> mysql_async::Result<()> {
+                let $this = self;
+                through!($conn, Method::Ping, None, |driver| driver.ping())
+            }
+
+            /// Executes a query as text and returns the rows of its first result.
+            pub async fn query<T, Q>(&mut self, query: Q) -> mysql_async::Result<Vec<T>>
+            where
+                Q: AsQuery,
+                T: FromRow + Send + 'static,
+            {
+                let $this = self;
+                query!($conn, Method::SimpleQuery, query, |driver, text| driver.query(text))
+            }
+
+            /// Executes a query as text and returns the first row of its first result.
+            pub async fn query_first<T, Q>(&mut self, query: Q) -> mysql_async::Result<Option<T>>
+            where
+                Q: AsQuery,
+                T: FromRow + Send + 'static,
+            {
+                let $this = self;
+                query!($conn, Method::SimpleQuery, query, |driver, text| driver.query_first(text))
+            }
+
+            /// Executes a query as text and makes something of each row of its first result.
+            pub async fn query_map<T, F, Q, U>(&mut self, query: Q, mut map: F) -> mysql_async::Result<Vec<U>>
+            where
+                Q: AsQuery,
+                T: FromRow + Send + 'static,
+                F: FnMut(T) -> U + Send,
+                U: Send,
+            {
+                let $this = self;
+                query!($conn, Method::SimpleQuery, query, |driver, text| driver
+                    .query_map(text, |row| map(row)))
+            }
+
+            /// Executes a query as text and folds the rows of its first result.
+            pub async fn query_fold<T, F, Q, U>(
+                &mut self,
+                query: Q,
+                init: U,
+                mut fold: F,
+            ) -> mysql_async::Result<U>
+            where
+                Q: AsQuery,
+                T: FromRow + Send + 'static,
+                F: FnMut(U, T) -> U + Send,
+                U: Send,
+            {
+                let $this = self;
+                query!($conn, Method::SimpleQuery, query, |driver, text| driver.query_fold(
+                    text,
+                    init,
+                    |folded, row| fold(folded, row)
+                ))
+            }
+
+            /// Executes one or several statements as text and drops their results.
+            pub async fn query_drop<Q: AsQuery>(&mut self, query: Q) -> mysql_async::Result<()> {
+                let $this = self;
+                query!($conn, Method::BatchExecute, query, |driver, text| driver.query_drop(text))
+            }
+
+            /// Executes a query as text; its results are read as one likes.
+            pub async fn query_iter<Q: AsQuery>(
+                &mut self,
+                query: Q,
+            ) -> mysql_async::Result<QueryResult<'_, TextProtocol>> {
+                let ($this, query) = (self, query.as_query());
+                let sql = text(&query);
+                Ok(lend!($conn, Method::SimpleQuery, Some(&sql), |driver| async {
+                    driver.query_iter(&*query).await.map(drop)
+                }))
+            }
+
+            /// Executes a query as text and returns the rows of its first result as they come.
+            pub async fn query_stream<T, Q>(
+                &mut self,
+                query: Q,
+            ) -> mysql_async::Result<RowStream<'_, T, TextProtocol>>
+            where
+                T: Unpin + FromRow + Send + 'static,
+                Q: AsQuery,
+            {
+                self.query_iter(query).await?.into_stream().await
+            }
+
+            /// Prepares a statement, which is prepared again by itself on every connection that needs it.
+            pub async fn prep<Q: AsQuery>(&mut self, query: Q) -> mysql_async::Result<Statement> {
+                let ($this, query) = (self, query.as_query());
+                let sql = text(&query).into_owned();
+                let conn: &mut Conn = $conn;
+                conn.ready().await?;
+                let on = Binding::of(&conn.physical);
+                through!(conn, Method::Prepare, Some(&sql), |driver| Statement::prepare(
+                    driver,
+                    on,
+                    sql.clone()
+                ))
+            }
+
+            /// Lets the server forget a statement. It need not be called: what is used least goes first.
+            pub async fn close<S: ToStatement>(&mut self, statement: S) -> mysql_async::Result<()> {
+                let $this = self;
+                let conn: &mut Conn = $conn;
+                let on = Binding::of(&conn.physical);
+                let known = match statement.kind() {
+                    Kind::Statement(statement) => statement.known_on(&on).cloned(),
+                    Kind::Driver(statement) => Some(statement.clone()),
+                    Kind::Sql(_) | Kind::Bytes(_) => None,
+                };
+                let Some(known) = known else { return Ok(()) };
+                through!(conn, Method::Prepare, None, |driver| driver.close(known))
+            }
+
+            /// Executes a statement and returns the rows of its first result.
+            pub async fn exec<T, S, P>(&mut self, statement: S, params: P) -> mysql_async::Result<Vec<T>>
+            where
+                S: ToStatement,
+                P: Into<Params>,
+                T: FromRow + Send + 'static,
+            {
+                let $this = self;
+                exec!($conn, Method::Query, statement, params, |driver, form| driver.exec(form, params))
+            }
+
+            /// Executes a statement and returns the first row of its first result.
+            pub async fn exec_first<T, S, P>(
+                &mut self,
+                statement: S,
+                params: P,
+            ) -> mysql_async::Result<Option<T>>
+            where
+                S: ToStatement,
+                P: Into<Params>,
+                T: FromRow + Send + 'static,
+            {
+                let $this = self;
+                exec!($conn, Method::Query, statement, params, |driver, form| driver.exec_first(form, params))
+            }
+
+            /// Executes a statement and makes something of each row of its first result.
+            pub async fn exec_map<T, S, P, U, F>(
+                &mut self,
+                statement: S,
+                params: P,
+                mut map: F,
+            ) -> mysql_async::Result<Vec<U>>
+            where
+                S: ToStatement,
+                P: Into<Params>,
+                T: FromRow + Send + 'static,
+                F: FnMut(T) -> U + Send,
+                U: Send,
+            {
+                let rows: Vec<T> = self.exec(statement, params).await?;
+                Ok(rows.into_iter().map(|row| map(row)).collect())
+            }
+
+            /// Executes a statement and folds the rows of its first result.
+            pub async fn exec_fold<T, S, P, U, F>(
+                &mut self,
+                statement: S,
+                params: P,
+                init: U,
+                fold: F,
+            ) -> mysql_async::Result<U>
+            where
+                S: ToStatement,
+                P: Into<Params>,
+                T: FromRow + Send + 'static,
+                F: FnMut(U, T) -> U + Send,
+                U: Send,
+            {
+                let rows: Vec<T> = self.exec(statement, params).await?;
+                Ok(rows.into_iter().fold(init, fold))
+            }
+
+            /// Executes a statement and drops its results.
+            pub async fn exec_drop<S, P>(&mut self, statement: S, params: P) -> mysql_async::Result<()>
+            where
+                S: ToStatement,
+                P: Into<Params>,
+            {
+                let $this = self;
+                exec!($conn, Method::Execute, statement, params, |driver, form| driver
+                    .exec_drop(form, params))
+            }
+
+            /// Executes a statement once for each set of parameters.
+            pub async fn exec_batch<S, P, I>(&mut self, statement: S, params: I) -> mysql_async::Result<()>
+            where
+                S: ToStatement,
+                I: IntoIterator<Item = P> + Send,
+                I::IntoIter: Send,
+                P: Into<Params> + Send,
+            {
+                let $this = self;
+                let kind = statement.kind();
+                let sql = kind.sql();
+                through!($conn, Method::Execute, sql.as_deref(), |driver| async {
+                    match kind {
+                        Kind::Driver(statement) => driver.exec_batch(statement, params).await,
+                        Kind::Sql(sql) => driver.exec_batch(sql, params).await,
+                        Kind::Bytes(sql) => driver.exec_batch(sql, params).await,
+                        // The driver has it by its text, or prepares it once.
+                        Kind::Statement(statement) => driver.exec_batch(statement.sql(), params).await,
+                    }
+                })
+            }
+
+            /// Executes a statement; its results are read as one likes.
+            pub async fn exec_iter<S, P>(
+                &mut self,
+                statement: S,
+                params: P,
+            ) -> mysql_async::Result<QueryResult<'_, BinaryProtocol>>
+            where
+                S: ToStatement,
+                P: Into<Params>,
+            {
+                let $this = self;
+                let conn: &mut Conn = $conn;
+                let (kind, params): (_, Params) = (statement.kind(), params.into());
+                let sql = kind.sql();
+                conn.ready().await?;
+                let binding = Binding::of(&conn.physical);
+                Ok(lend!(conn, Method::QueryStream, sql.as_deref(), |driver| async {
+                    with_statement!(kind, &binding, params, |form| async {
+                        driver.exec_iter(form, params).await.map(drop)
+                    })
+                }))
+            }
+
+            /// Executes a statement and returns the rows of its first result as they come.
+            pub async fn exec_stream<T, S, P>(
+                &mut self,
+                statement: S,
+                params: P,
+            ) -> mysql_async::Result<RowStream<'_, T, BinaryProtocol>>
+            where
+                T: Unpin + FromRow + Send + 'static,
+                S: ToStatement,
+                P: Into<Params>,
+            {
+                self.exec_iter(statement, params).await?.into_stream().await
+            }
+        }
+    };
+}
+
+methods!(Conn, |this| this);
+methods!(Transaction<'_>, |this| this.conn());

@@ -1,0 +1,101 @@
+//! One physical connection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::services::Shared;
+use mysql_async::{Conn, OkPacket, Opts};
+
+use crate::lane::{Lane, Loss, discard};
+use crate::status::note_state;
+
+/// One connection to one server: the driver's connection and what the wrapper knows about it.
+///
+/// Dropping it closes it, without a task in the background, whether or not the server answers.
+pub struct Physical {
+    pub(crate) lane: Arc<Lane>,
+    /// The connection while a result that borrows it is being read, and until the next call after that.
+    lent: Option<Conn>,
+    /// What the server said at the end of the last answer.
+    pub(crate) last_ok: Option<OkPacket<'static>>,
+    pub(crate) id: u32,
+    pub(crate) server_version: (u16, u16, u16),
+    pub(crate) opts: Opts,
+    /// Counts how often the server has forgotten the statements of this connection.
+    pub(crate) generation: u32,
+}
+
+impl Physical {
+    pub(crate) fn new(conn: Conn, slot: &Arc<Slot>, shared: &Shared) -> Self {
+        Self {
+            id: conn.id(),
+            server_version: conn.server_version(),
+            opts: conn.opts().clone(),
+            last_ok: conn.last_ok_packet().cloned(),
+            lane: Lane::new(conn, slot, shared),
+            lent: None,
+            generation: 0,
+        }
+    }
+
+    /// What the registry knows about the connection.
+    pub fn slot(&self) -> &Arc<Slot> {
+        self.lane.slot()
+    }
+
+    /// Keeps the connection where a result can borrow it.
+    pub(crate) fn lend(&mut self, conn: Conn) -> &mut Conn {
+        self.lent.insert(conn)
+    }
+
+    /// The connection a result borrows or has borrowed last.
+    pub(crate) fn lent(&self) -> Option<&Conn> {
+        self.lent.as_ref()
+    }
+
+    /// Nobody reads a result any more: puts the connection back for the next call.
+    #[inline]
+    pub(crate) fn reclaim(&mut self) {
+        if let Some(conn) = self.lent.take() {
+            self.put_back(conn);
+        }
+    }
+
+    #[cold]
+    fn put_back(&mut self, conn: Conn) {
+        if self.slot().has_ended() {
+            // Lost while it was lent, and whoever read the result knows.
+            return discard(conn);
+        }
+        if conn.is_disconnected() {
+            discard(conn);
+            return self.lane.lose(Loss::Dropped, "a result on it was dropped while it was read");
+        }
+        // What is left of the result is read by the next call; until then its flags are not known.
+        note_state(&conn, self.slot());
+        self.last_ok = conn.last_ok_packet().cloned();
+        self.lane.put_back(conn);
+    }
+}
+
+impl fmt::Debug for Physical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the driver's connection: it shows the password.
+        f.debug_struct("Physical")
+            .field("id", &self.id)
+            .field("server_version", &self.server_version)
+            .field("slot", self.slot())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Physical {
+    fn drop(&mut self) {
+        if let Some(conn) = self.lent.take() {
+            discard(conn);
+        }
+        self.lane.close();
+        self.slot().mark_ended();
+    }
+}

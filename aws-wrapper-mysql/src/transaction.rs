@@ -1,0 +1,122 @@
+//! Transactions: the connection with a promise to end what was begun.
+
+use std::fmt;
+use std::ops::Deref;
+
+use aws_wrapper_core::method::Method;
+use aws_wrapper_core::registry::Ending;
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{DriverError as MysqlError, TxOpts};
+
+use crate::conn::{Conn, through};
+
+/// A transaction. Rolled back when dropped; [`commit`](Self::commit) keeps its effect.
+///
+/// When the connection is lost inside it, the call fails with an error whose
+/// [`transaction_outcome`](aws_wrapper_core::Error::transaction_outcome) says what became of the work: rolled back, or,
+/// only for a lost commit, unknown. All further calls fail too, and nothing of it runs on another connection; drop it and
+/// begin a new one on the same connection object.
+///
+/// Dropped without an end it is rolled back by the next call on the connection, as with the driver: until then its locks
+/// stay. [`rollback`](Self::rollback) ends it now.
+#[must_use = "a transaction is rolled back unless it is committed"]
+pub struct Transaction<'a> {
+    conn: &'a mut Conn,
+    is_over: bool,
+}
+
+impl<'a> Transaction<'a> {
+    pub(crate) async fn begin(conn: &'a mut Conn, options: &TxOpts) -> mysql_async::Result<Self> {
+        if conn.transaction.is_some() {
+            return Err(MysqlError::NestedTransaction.into());
+        }
+        let sql = begin_sql(options);
+        through!(&mut *conn, Method::Begin, Some(&sql), |driver| driver.query_drop(&sql))?;
+        conn.transaction = Some(conn.physical.slot().id());
+        Ok(Self { conn, is_over: false })
+    }
+
+    pub(crate) fn conn(&mut self) -> &mut Conn {
+        self.conn
+    }
+
+    /// Keeps the effect of the transaction.
+    ///
+    /// # Errors
+    /// When the connection is lost meanwhile, the outcome is unknown: the transaction may or may not be committed. When the
+    /// server refuses, the transaction is rolled back.
+    pub async fn commit(mut self) -> mysql_async::Result<()> {
+        through!(self.conn(), Method::Commit, Some("COMMIT"), |driver| driver.query_drop("COMMIT"))?;
+        self.is_over = true;
+        Ok(())
+    }
+
+    /// Drops the effect of the transaction now.
+    pub async fn rollback(mut self) -> mysql_async::Result<()> {
+        through!(self.conn(), Method::Rollback, Some("ROLLBACK"), |driver| driver.query_drop("ROLLBACK"))?;
+        self.is_over = true;
+        Ok(())
+    }
+}
+
+/// All that is asked for in one text: each statement of its own would cost a round trip.
+fn begin_sql(options: &TxOpts) -> String {
+    let level = options.isolation_level();
+    let level = level.map_or_else(String::new, |level| format!("SET TRANSACTION ISOLATION LEVEL {level}; "));
+    let access = match options.readonly() {
+        Some(true) => "SET TRANSACTION READ ONLY; ",
+        Some(false) => "SET TRANSACTION READ WRITE; ",
+        None => "",
+    };
+    let snapshot = if options.consistent_snapshot() { " WITH CONSISTENT SNAPSHOT" } else { "" };
+    format!("{level}{access}START TRANSACTION{snapshot}")
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        self.conn
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        let slot = self.conn.physical.slot();
+        self.conn.transaction = None;
+        if !self.is_over && !slot.has_ended() {
+            slot.set_ending(Ending::Rollback);
+            self.conn.rollback_due = Some(slot.id());
+        }
+    }
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("slot", self.conn.physical.slot()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql_async::IsolationLevel;
+
+    use super::*;
+
+    #[test]
+    fn whatever_the_options_one_text_begins() {
+        assert_eq!(begin_sql(&TxOpts::default()), "START TRANSACTION");
+        let mut options = TxOpts::new();
+        options.with_isolation_level(IsolationLevel::Serializable).with_readonly(true);
+        options.with_consistent_snapshot(true);
+        assert_eq!(
+            begin_sql(&options),
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET TRANSACTION READ ONLY; \
+             START TRANSACTION WITH CONSISTENT SNAPSHOT"
+        );
+        assert_eq!(
+            begin_sql(TxOpts::new().with_readonly(false)),
+            "SET TRANSACTION READ WRITE; START TRANSACTION"
+        );
+    }
+}
