@@ -22,16 +22,6 @@ pub enum Flavor {
 }
 
 impl Flavor {
-    /// Functions of this product only.
-    pub(crate) fn sql(self) -> &'static str {
-        match self {
-            Self::Aurora => include_str!("../sql/aurora.sql"),
-            Self::Rds => include_str!("../sql/rds.sql"),
-            Self::MultiAz => include_str!("../sql/multi_az.sql"),
-            Self::Plain => "",
-        }
-    }
-
     /// Value of the setting `rds.extensions`.
     pub(crate) fn extensions(self) -> Option<&'static str> {
         match self {

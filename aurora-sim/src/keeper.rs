@@ -265,9 +265,9 @@ impl Server {
         signal(self.pid, Signal::CONT)
     }
 
-    /// Asks for a fast shutdown: connections are ended with an administrator's message.
-    pub(crate) fn stop(self) -> Result<()> {
-        signal(self.pid, Signal::INT)
+    /// Asks for an orderly shutdown, by the signal that means this to the server.
+    pub(crate) fn stop(self, how: Signal) -> Result<()> {
+        signal(self.pid, how)
     }
 
     /// Makes the server read its settings again.

@@ -19,7 +19,10 @@
 //! holds it panics, is interrupted or is killed.
 
 mod cluster;
+mod database;
+mod engine;
 mod error;
+mod files;
 mod flavor;
 mod keeper;
 mod names;
@@ -34,6 +37,7 @@ mod topology;
 pub use crate::cluster::{
     Cluster, ClusterBuilder, FailoverOptions, FailoverReport, InstanceStatus, Role, Status,
 };
+pub use crate::engine::Engine;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::flavor::Flavor;
 pub use crate::names::Names;

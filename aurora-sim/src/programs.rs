@@ -1,7 +1,7 @@
-//! The programs of the system that do the work: PostgreSQL's own and a few of util-linux.
+//! Programs of the system, and the user that servers run as.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -9,28 +9,11 @@ use tokio::process::Command;
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
 
-/// Oldest major version whose standbys can be pointed at another server without a restart.
-pub(crate) const OLDEST_POSTGRES: u32 = 13;
-
-/// Where Debian, Ubuntu and the PostgreSQL packages for them, Fedora, and Alpine put versions side by side.
-const POSTGRES_FOLDERS: [&str; 3] = ["/usr/lib/postgresql", "/usr/pgsql", "/usr/libexec/postgresql"];
-
-/// Users that PostgreSQL can run as when we are root, in order of preference.
+/// Users that servers can run as when we are root, in order of preference; database servers refuse to be root.
 const SERVER_USERS: [&str; 2] = ["postgres", "nobody"];
 
-/// No helper program runs longer; the slowest is `pg_basebackup` on a loaded machine.
+/// No helper program runs longer; the slowest is a copy of a data directory on a loaded machine.
 const PROGRAM_DEADLINE: Duration = Duration::from_secs(60);
-
-/// What was found on this machine.
-#[derive(Debug, Clone)]
-pub(crate) struct Programs {
-    /// Folder with `postgres`, `initdb`, `pg_basebackup`.
-    pub(crate) postgres: PathBuf,
-    /// `postgres --version` without the product name, such as `15.18`.
-    pub(crate) version: String,
-    /// The user that servers run as, when we are root; PostgreSQL refuses to run as root.
-    pub(crate) user: Option<ServerUser>,
-}
 
 /// An unprivileged user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,57 +22,22 @@ pub(crate) struct ServerUser {
     pub(crate) gid: u32,
 }
 
-impl Programs {
-    /// Looks for everything that a cluster needs. `folder` overrides the search for PostgreSQL's programs.
-    pub(crate) fn find(folder: Option<&Path>) -> Result<Self> {
-        let postgres = match folder {
-            Some(folder) => folder.to_owned(),
-            None => newest_postgres().ok_or_else(|| {
-                Error::missing(
-                    format!("PostgreSQL {OLDEST_POSTGRES} or newer"),
-                    "apt-get install postgresql (Debian, Ubuntu)",
-                )
-            })?,
-        };
-        let version = version_of(&postgres.join("postgres"))?;
-        let user = if rustix::process::geteuid().is_root() { Some(ServerUser::find()?) } else { None };
-        Ok(Self { postgres, version, user })
-    }
-
-    /// Path of one of PostgreSQL's programs.
-    pub(crate) fn path(&self, program: &str) -> PathBuf {
-        self.postgres.join(program)
-    }
-
-    /// Words that run a program of PostgreSQL as the server user with a clean environment.
-    pub(crate) fn as_server_user(&self, program: &str) -> Vec<String> {
-        let mut words = Vec::new();
-        if let Some(user) = &self.user {
-            words.push("setpriv".to_owned());
-            words.push(format!("--reuid={}", user.uid));
-            words.push(format!("--regid={}", user.gid));
-            words.push("--clear-groups".to_owned());
-        }
-        let path = format!("PATH={}:/usr/bin:/bin", self.postgres.display());
-        words.extend(["env".to_owned(), "-i".to_owned(), path, "LC_ALL=C.UTF-8".to_owned()]);
-        words.push(self.path(program).display().to_string());
-        words
-    }
-
-    /// Runs a program of PostgreSQL to its end.
-    pub(crate) async fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
-        let mut words = self.as_server_user(program);
-        words.extend(arguments.iter().map(|&word| word.to_owned()));
-        run(&words, None, GivenUp::Killed).await
-    }
-}
-
 impl ServerUser {
-    fn find() -> Result<Self> {
+    /// The user for servers; `None` when we are an ordinary user ourselves.
+    pub(crate) fn find() -> Result<Option<Self>> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
         let passwd = fs::read_to_string("/etc/passwd").attempt(|| "read /etc/passwd".to_owned())?;
-        SERVER_USERS.iter().find_map(|name| Self::parse(&passwd, name)).ok_or_else(|| {
+        let found = SERVER_USERS.iter().find_map(|name| Self::parse(&passwd, name));
+        found.map(Some).ok_or_else(|| {
             Error::missing("an unprivileged user for the servers", "apt-get install postgresql-common")
         })
+    }
+
+    /// Its number, or ours: what the files of a server belong to.
+    pub(crate) fn owner(user: Option<&Self>) -> u32 {
+        user.map_or_else(|| rustix::process::geteuid().as_raw(), |user| user.uid)
     }
 
     fn parse(passwd: &str, name: &str) -> Option<Self> {
@@ -99,6 +47,21 @@ impl ServerUser {
         let gid = fields.next()?.parse().ok()?;
         Some(Self { uid, gid })
     }
+}
+
+/// Words that run a program as the server user with a clean environment; `path` is where it finds other programs.
+pub(crate) fn as_server_user(user: Option<&ServerUser>, path: &Path, program: &Path) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(user) = user {
+        words.push("setpriv".to_owned());
+        words.push(format!("--reuid={}", user.uid));
+        words.push(format!("--regid={}", user.gid));
+        words.push("--clear-groups".to_owned());
+    }
+    words.extend(["env", "-i", "LC_ALL=C.UTF-8", "TZ=UTC"].map(str::to_owned));
+    words.push(format!("PATH={}:/usr/bin:/bin", path.display()));
+    words.push(program.display().to_string());
+    words
 }
 
 /// Whether a program may be killed when nobody waits for it any more.
@@ -135,43 +98,6 @@ fn last_lines(output: &Output) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.trim().lines().collect();
     format!("{}: {}", output.status, lines[lines.len().saturating_sub(5)..].join(" | "))
-}
-
-fn newest_postgres() -> Option<PathBuf> {
-    let mut found: Vec<(u32, PathBuf)> = Vec::new();
-    for folder in POSTGRES_FOLDERS {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let version =
-                entry.file_name().to_str().and_then(|name| name.trim_start_matches("pgsql-").parse().ok());
-            let folder = entry.path().join("bin");
-            if let Some(version) =
-                version.filter(|&version| version >= OLDEST_POSTGRES && is_complete(&folder))
-            {
-                found.push((version, folder));
-            }
-        }
-    }
-    // One version only, in the usual place of a local build or of other distributions.
-    for folder in ["/usr/local/pgsql/bin", "/usr/local/bin", "/usr/bin"] {
-        if is_complete(Path::new(folder)) {
-            found.push((0, PathBuf::from(folder)));
-        }
-    }
-    found.into_iter().max_by_key(|(version, _)| *version).map(|(_, folder)| folder)
-}
-
-fn is_complete(folder: &Path) -> bool {
-    ["postgres", "initdb", "pg_basebackup"].iter().all(|program| folder.join(program).is_file())
-}
-
-fn version_of(postgres: &Path) -> Result<String> {
-    let output = std::process::Command::new(postgres)
-        .arg("--version")
-        .output()
-        .attempt(|| format!("run {}", postgres.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-    version.map(str::to_owned).ok_or_else(|| Error::invalid(format!("cannot read the version in {text:?}")))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Attempt, Result};
+use crate::files::write;
 use crate::names::HostNames;
-use crate::postgres::settings::write;
 use crate::programs::{GivenUp, ServerUser, run};
 
 const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];

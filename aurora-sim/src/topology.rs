@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::error::{Attempt, Result};
-use crate::postgres::settings::write;
+use crate::files::write;
 
 const FILE: &str = "topology.json";
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -15,11 +14,14 @@ use tokio::sync::{Mutex, Notify};
 
 use super::ClusterBuilder;
 use super::inner::{Host, Inner, Instance, State};
+use crate::database::{Common, Product};
+use crate::engine::Engine;
 use crate::error::{Attempt, Error, Result};
+use crate::files::{copy, new_owned_folder, open_to};
 use crate::keeper::Keeper;
 use crate::names::{HostNames, Names};
-use crate::postgres::link::Link;
-use crate::programs::{Programs, ServerUser};
+use crate::postgres;
+use crate::programs::ServerUser;
 use crate::proxy::Proxy;
 use crate::tasks::Tasks;
 use crate::template;
@@ -39,7 +41,8 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Starts a cluster. Whatever exists when this fails or is dropped goes away with its owner.
 pub(super) async fn boot(options: ClusterBuilder, runtime: Handle) -> Result<Arc<Inner>> {
-    let programs = Programs::find(options.postgres.as_deref())?;
+    let installed = find(&options)?;
+    let user = installed.user().cloned();
     let tasks = Tasks::new(runtime);
     let mut unless_done = EndTasks(Some(tasks.clone()));
     let folder = new_folder(options.folder.as_deref())?;
@@ -50,24 +53,30 @@ pub(super) async fn boot(options: ClusterBuilder, runtime: Handle) -> Result<Arc
     }
 
     let scratch = folder.join("scratch");
-    new_owned_folder(&scratch, programs.user.as_ref())?;
+    new_owned_folder(&scratch, user.as_ref())?;
     new_owned_folder(&folder.join("state"), None)?;
     let cache = options.cache.clone().unwrap_or_else(template::default_cache);
     let host_names = HostNames::new(&options.name, &options.uid);
-    let (template, tls) =
-        tokio::try_join!(template::prepare(&programs, options.flavor, &cache, &scratch), async {
-            if !options.tls {
-                return Ok(None);
-            }
-            TlsFiles::make(&folder.join("tls"), &host_names, programs.user.as_ref()).await.map(Some)
-        })?;
+    let (template, tls) = tokio::try_join!(installed.template(&cache, &scratch), async {
+        if !options.tls {
+            return Ok(None);
+        }
+        TlsFiles::make(&folder.join("tls"), &host_names, user.as_ref()).await.map(Some)
+    })?;
 
     let hosts = reserve_hosts(&options, &folder, &tasks)?;
     let instances = hosts.iter().map(|_| Instance::default()).collect();
+    let common = Common {
+        sites: hosts.iter().map(Host::site).collect(),
+        state: folder.join("state"),
+        tls: tls.as_ref().map(|tls| tls.folder.clone()),
+        settings: options.settings.clone(),
+        tasks: tasks.clone(),
+    };
     let inner = Arc::new(Inner {
         state: Mutex::new(State { writer: 0, instances, announced: HashMap::new(), last_failover: None }),
         options,
-        programs,
+        database: installed.servers(template.clone(), common),
         folder,
         keeper,
         tasks,
@@ -79,7 +88,7 @@ pub(super) async fn boot(options: ClusterBuilder, runtime: Handle) -> Result<Arc
         attention: Notify::new(),
         writer: AtomicUsize::new(0),
     });
-    inner.first_start(&template).await?;
+    inner.first_start(&template, user.as_ref()).await?;
     inner.tasks.spawn(inner.clone().supervise());
     inner.until_complete(START_DEADLINE).await?;
     unless_done.0 = None;
@@ -89,12 +98,12 @@ pub(super) async fn boot(options: ClusterBuilder, runtime: Handle) -> Result<Arc
 impl Inner {
     /// Gives every instance a copy of the template and starts all at once. The template was shut down in order, so
     /// a copy of it is as good a start for a reader as a base backup of the writer.
-    async fn first_start(&self, template: &Path) -> Result<()> {
+    async fn first_start(&self, template: &Path, user: Option<&ServerUser>) -> Result<()> {
         let mut copies = tokio::task::JoinSet::new();
         for host in &self.hosts {
-            new_owned_folder(&host.folder, self.programs.user.as_ref())?;
+            new_owned_folder(&host.folder, user)?;
             let (from, to) = (template.to_owned(), host.data());
-            copies.spawn(async move { template::copy(&from, &to).await });
+            copies.spawn(async move { copy(&from, &to).await });
         }
         while let Some(copied) = copies.join_next().await {
             copied.map_err(|_| Error::stopped())??;
@@ -108,6 +117,15 @@ impl Inner {
             self.until_ready(&mut state, i).await?;
         }
         self.announce(&mut state, Duration::ZERO)
+    }
+}
+
+/// Looks for the database product on this machine.
+fn find(options: &ClusterBuilder) -> Result<Box<dyn Product>> {
+    match options.engine {
+        Engine::Postgres => {
+            Ok(Box::new(postgres::Installed::find(options.postgres.as_deref(), options.flavor)?))
+        }
     }
 }
 
@@ -144,22 +162,6 @@ fn new_folder(wanted: Option<&Path>) -> Result<PathBuf> {
     folder.canonicalize().attempt(|| format!("find {}", folder.display()))
 }
 
-/// Creates a folder for the server user.
-pub(super) fn new_owned_folder(folder: &Path, user: Option<&ServerUser>) -> Result<()> {
-    fs::create_dir(folder).attempt(|| format!("create {}", folder.display()))?;
-    open_to(folder, user)
-}
-
-fn open_to(folder: &Path, user: Option<&ServerUser>) -> Result<()> {
-    let everybody = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(folder, everybody).attempt(|| format!("change the mode of {}", folder.display()))?;
-    match user {
-        Some(user) => chown(folder, Some(user.uid), Some(user.gid))
-            .attempt(|| format!("give {} away", folder.display())),
-        None => Ok(()),
-    }
-}
-
 /// Takes a network 127.a.b.0/24 in which all addresses that we need are free. Holding the proxies' addresses keeps
 /// other clusters out.
 fn reserve_hosts(options: &ClusterBuilder, folder: &Path, tasks: &Tasks) -> Result<Vec<Host>> {
@@ -172,7 +174,7 @@ fn reserve_hosts(options: &ClusterBuilder, folder: &Path, tasks: &Tasks) -> Resu
         }
     }
     let error = last.expect("there was at least one try");
-    Err(error).attempt(|| format!("find free loopback addresses for port {}", options.port))
+    Err(error).attempt(|| format!("find free loopback addresses for port {}", options.chosen_port()))
 }
 
 fn reserve_network(
@@ -181,7 +183,7 @@ fn reserve_network(
     folder: &Path,
     tasks: &Tasks,
 ) -> std::io::Result<Vec<Host>> {
-    let at = |last: u8| SocketAddr::from((IpAddr::V4(Ipv4Addr::new(127, a, b, last)), options.port));
+    let at = |last: u8| SocketAddr::from((IpAddr::V4(Ipv4Addr::new(127, a, b, last)), options.chosen_port()));
     let count = u8::try_from(options.instances).expect("at most six instances");
     for n in 1..=count {
         drop(TcpListener::bind(at(SERVER_OFFSET + n))?);
@@ -195,7 +197,6 @@ fn reserve_network(
                 server,
                 folder: folder.join(&name),
                 proxy: Proxy::bind(address, server, tasks)?,
-                link: Link::new(&name, server, tasks),
                 session_id: format!("{:032x}", fastrand::u128(..)),
                 name,
             })

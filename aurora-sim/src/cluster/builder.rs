@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Cluster;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::flavor::Flavor;
 
@@ -20,7 +21,9 @@ pub struct ClusterBuilder {
     pub(super) dns_lag: Duration,
     pub(super) tls: bool,
     pub(super) flavor: Flavor,
-    pub(super) port: u16,
+    pub(super) engine: Engine,
+    pub(super) settings: Vec<(String, String)>,
+    pub(super) port: Option<u16>,
     pub(super) folder: Option<PathBuf>,
     pub(super) cache: Option<PathBuf>,
     pub(super) postgres: Option<PathBuf>,
@@ -35,7 +38,9 @@ impl Default for ClusterBuilder {
             dns_lag: Duration::ZERO,
             tls: false,
             flavor: Flavor::Aurora,
-            port: 5432,
+            engine: Engine::Postgres,
+            settings: Vec::new(),
+            port: None,
             folder: None,
             cache: None,
             postgres: None,
@@ -82,9 +87,22 @@ impl ClusterBuilder {
         self
     }
 
-    /// Port of all instances; each has its own address. Default: 5432.
+    /// Which database product to run. Default: [`Engine::Postgres`].
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// A further setting of all servers, as their product names it, such as `default-time-zone` of MySQL or `work_mem`
+    /// of PostgreSQL. May be called more than once; the last value of a name counts.
+    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Port of all instances; each has its own address. Default: the engine's, 5432 or 3306.
     pub fn port(mut self, port: u16) -> Self {
-        self.port = port;
+        self.port = Some(port);
         self
     }
 
@@ -105,6 +123,10 @@ impl ClusterBuilder {
     pub fn postgres(mut self, folder: impl Into<PathBuf>) -> Self {
         self.postgres = Some(folder.into());
         self
+    }
+
+    pub(super) fn chosen_port(&self) -> u16 {
+        self.port.unwrap_or_else(|| self.engine.default_port())
     }
 
     /// Starts the servers and returns when all of them answer and every reader follows the writer.

@@ -11,9 +11,6 @@ use super::inner::{Inner, State};
 use crate::error::{Error, Result};
 use crate::proxy::NetworkFault;
 
-/// A promotion takes a tenth of a second.
-const PROMOTION_DEADLINE: Duration = Duration::from_secs(30);
-
 /// A reader that runs is in step within some tens of milliseconds.
 const CANDIDATE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -106,7 +103,7 @@ impl Inner {
             old
         } else {
             let new = self.most_recent(state, wanted).await?;
-            self.promote(new).await?;
+            self.database.promote(new).await?;
             new
         };
         let writable_at = Instant::now();
@@ -149,13 +146,12 @@ impl Inner {
             if i == new {
                 continue;
             }
-            // A server that was down may have missed too much, and the old writer has a history of its own.
-            if i == old || !instance.is_up() {
+            // A server that was down may have missed too much, and a writer that was killed has a history of its own.
+            if !instance.is_up() || instance.demoted {
                 instance.outdated = true;
             } else if let Some(server) = instance.server {
                 instance.follows_since = Some(Instant::now());
-                self.write_settings(state, i)?;
-                server.reload()?;
+                self.database.follow(i, new, server).await?;
             }
         }
         let end = Instant::now() + FOLLOW_DEADLINE;
@@ -210,11 +206,9 @@ impl Inner {
 
     /// The candidate that has received most from the writer.
     pub(super) async fn most_recent(&self, state: &State, wanted: Option<usize>) -> Result<usize> {
-        let query = "SELECT GREATEST(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn()) - '0/0'";
         let mut best: Option<(u64, usize)> = None;
         for i in self.candidates(state, wanted)? {
-            let received =
-                self.hosts[i].link.ask(query).await?.and_then(|text| text.parse().ok()).unwrap_or(0);
+            let received = self.database.received(i).await?;
             // Readers whose network works first.
             let reachable = u64::from(self.hosts[i].proxy.fault() == NetworkFault::None);
             let rank = (received << 1) | reachable;
@@ -223,19 +217,5 @@ impl Inner {
             }
         }
         best.map(|(_, i)| i).ok_or_else(|| Error::invalid("no reader can take over"))
-    }
-
-    /// Makes a reader a writer and waits until it takes writes.
-    pub(super) async fn promote(&self, i: usize) -> Result<()> {
-        let host = &self.hosts[i];
-        host.link.ask("SELECT pg_catalog.pg_promote(false)").await?;
-        let end = Instant::now() + PROMOTION_DEADLINE;
-        while host.link.ask("SELECT pg_catalog.pg_is_in_recovery_builtin()").await?.as_deref() != Some("f") {
-            if Instant::now() > end {
-                return Err(Error::timeout(format!("the promotion of {}", host.name), PROMOTION_DEADLINE));
-            }
-            sleep(Duration::from_millis(1)).await;
-        }
-        Ok(())
     }
 }

@@ -12,12 +12,10 @@ use tokio::time::Instant;
 
 use super::ClusterBuilder;
 use super::failover::FailoverReport;
+use crate::database::{Database, Duty, Site};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keeper::{Keeper, Server};
 use crate::names::{HostNames, Names};
-use crate::postgres::link::Link;
-use crate::postgres::settings::{RoleSettings, Settings};
-use crate::programs::Programs;
 use crate::proxy::Proxy;
 use crate::tasks::Tasks;
 use crate::tls::TlsFiles;
@@ -26,7 +24,7 @@ use crate::tls::TlsFiles;
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(super) options: ClusterBuilder,
-    pub(super) programs: Programs,
+    pub(super) database: Box<dyn Database>,
     pub(super) folder: PathBuf,
     pub(super) keeper: Keeper,
     pub(super) tasks: Tasks,
@@ -53,13 +51,16 @@ pub(super) struct Host {
     pub(super) server: SocketAddr,
     pub(super) folder: PathBuf,
     pub(super) proxy: Proxy,
-    pub(super) link: Link,
     pub(super) session_id: String,
 }
 
 impl Host {
     pub(super) fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    pub(super) fn site(&self) -> Site {
+        Site { name: self.name.clone(), server: self.server, data: self.data() }
     }
 }
 
@@ -144,32 +145,20 @@ impl Inner {
         (0..state.instances.len()).filter(|&i| i != state.writer && state.instances[i].is_up()).collect()
     }
 
-    /// Writes the settings that follow from an instance's role. The server reads them at its start or when reloaded.
-    pub(super) fn write_settings(&self, state: &State, i: usize) -> Result<()> {
-        let in_step = self.in_step(state);
-        let role = if state.instances[i].demoted {
-            RoleSettings::Demoted { in_step: if i == state.writer { &in_step } else { &[] } }
+    /// What an instance has to be when it starts.
+    pub(super) fn duty(state: &State, i: usize) -> Duty {
+        if state.instances[i].demoted {
+            Duty::Demoted { in_step: if i == state.writer { Self::in_step(state) } else { Vec::new() } }
         } else if i == state.writer {
-            RoleSettings::Writer { in_step: &in_step }
+            Duty::Writer { in_step: Self::in_step(state) }
         } else {
-            RoleSettings::Reader { writer: self.hosts[state.writer].server }
-        };
-        let host = &self.hosts[i];
-        let settings = Settings {
-            instance: &host.name,
-            listen: host.server,
-            flavor: self.options.flavor,
-            state: &self.state_folder(),
-            tls: self.tls.as_ref().map(|tls| tls.folder.as_path()),
-            role,
-        };
-        settings.write(&host.data())
+            Duty::Reader { writer: state.writer }
+        }
     }
 
-    /// Names of the readers whose copy every commit waits for.
-    pub(super) fn in_step<'a>(&'a self, state: &State) -> Vec<&'a str> {
-        let names = self.hosts.iter().zip(&state.instances);
-        names.filter(|(_, instance)| instance.in_step).map(|(host, _)| host.name.as_str()).collect()
+    /// The readers whose copy every commit waits for.
+    pub(super) fn in_step(state: &State) -> Vec<usize> {
+        (0..state.instances.len()).filter(|&i| state.instances[i].in_step).collect()
     }
 
     /// Ends the servers and deletes the files. Blocks.

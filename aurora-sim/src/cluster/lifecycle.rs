@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
 use super::inner::{Inner, State};
-use crate::error::{Attempt, Error, Result};
+use crate::error::{Error, Result};
+use crate::keeper::Server;
 use crate::proxy::NetworkFault;
 
 /// A server that was only killed is back in a quarter of a second.
@@ -26,15 +27,10 @@ impl Inner {
     /// Starts a server process, without waiting for it.
     pub(super) fn spawn(&self, state: &mut State, i: usize) -> Result<()> {
         let host = &self.hosts[i];
-        let data = host.data();
         if i == state.writer {
             Self::writer_resumes(state);
         }
-        self.write_settings(state, i)?;
-        // Left behind by a kill; its process id may belong to another server by now.
-        let _ = fs::remove_file(data.join("postmaster.pid"));
-        let mut words = self.programs.as_server_user("postgres");
-        words.extend(["-D".to_owned(), data.display().to_string()]);
+        let words = self.database.prepare(i, &Self::duty(state, i))?;
         let server = self.keeper.spawn(&self.folder, &words, &host.folder.join("log"))?;
         let instance = &mut state.instances[i];
         instance.server = Some(server);
@@ -48,17 +44,32 @@ impl Inner {
         let host = &self.hosts[i];
         let server =
             state.instances[i].server.ok_or_else(|| Error::invalid(format!("{} is down", host.name)))?;
-        host.link.forget().await;
-        if let Err(error) = host.link.until_ready(READY_DEADLINE, || server.is_alive()).await {
+        self.database.forget(i).await;
+        if let Err(error) = self.until_it_answers(i, server).await {
             let log = fs::read_to_string(host.folder.join("log")).unwrap_or_default();
             let last = log.lines().rev().take(3).collect::<Vec<_>>().join(" | ");
             return Err(Error::invalid(format!("{} does not start: {error}; its log: {last}", host.name)));
         }
+        self.database.begin(i, &Self::duty(state, i)).await?;
         let instance = &mut state.instances[i];
         instance.last_seen = None;
         instance.follows_since = Some(Instant::now());
         host.proxy.open().await;
         self.attention.notify_one();
+        Ok(())
+    }
+
+    async fn until_it_answers(&self, i: usize, server: Server) -> Result<()> {
+        let end = Instant::now() + READY_DEADLINE;
+        while let Err(error) = self.database.answers(i).await {
+            if !server.is_alive() {
+                return Err(error);
+            }
+            if Instant::now() > end {
+                return Err(Error::timeout(format!("an answer ({error})"), READY_DEADLINE));
+            }
+            sleep(POLL).await;
+        }
         Ok(())
     }
 
@@ -79,7 +90,7 @@ impl Inner {
             self.keeper.kill(server).await?;
         }
         host.proxy.close().await;
-        host.link.forget().await;
+        self.database.forget(i).await;
         Ok(())
     }
 
@@ -103,7 +114,7 @@ impl Inner {
                 if state.instances[i].frozen {
                     return Err(Error::invalid(format!("{} is frozen", self.hosts[i].name)));
                 }
-                server.stop()?;
+                server.stop(self.database.stop_signal())?;
                 if self.keeper.await_end(server, STOP_DEADLINE).await.is_ok() {
                     state.instances[i].server = None;
                     state.instances[i].last_seen = Some(SystemTime::now());
@@ -183,22 +194,7 @@ impl Inner {
             }
             state.writer
         };
-        let host = &self.hosts[i];
-        let data = host.data();
-        let old = data.clone();
-        let removed = tokio::task::spawn_blocking(move || fs::remove_dir_all(&old)).await;
-        match removed.map_err(|_| Error::stopped())? {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).attempt(|| format!("delete {}", data.display()));
-            }
-            _ => {}
-        }
-        let source = self.hosts[writer].server;
-        let (address, port, path) =
-            (source.ip().to_string(), source.port().to_string(), data.display().to_string());
-        let from = ["-h", &address, "-p", &port, "-U", "postgres", "-D", &path];
-        let how = ["-X", "stream", "-c", "fast", "--no-sync", "--no-manifest"];
-        self.programs.run("pg_basebackup", &[&from[..], &how[..]].concat()).await?;
+        self.database.renew(i, writer).await?;
 
         let state = &mut *self.state.lock().await;
         if state.writer != writer || state.instances[i].is_up() {

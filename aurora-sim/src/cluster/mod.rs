@@ -28,6 +28,7 @@ pub use self::failover::{FailoverOptions, FailoverReport};
 pub use self::status::{InstanceStatus, Role, Status};
 
 use self::inner::Inner;
+use crate::engine::Engine;
 use crate::error::{Attempt, Error, Result};
 use crate::names::Names;
 use crate::proxy::NetworkFault;
@@ -45,7 +46,7 @@ const TASKS_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Cluster {
     inner: Arc<Inner>,
-    engine: Engine,
+    runtime: OwnRuntime,
 }
 
 impl Cluster {
@@ -55,9 +56,9 @@ impl Cluster {
     }
 
     async fn boot(options: ClusterBuilder) -> Result<Self> {
-        let engine = Engine::start()?;
-        let inner = engine.run(boot::boot(options, engine.handle())).await?;
-        Ok(Self { inner, engine })
+        let runtime = OwnRuntime::start()?;
+        let inner = runtime.run(boot::boot(options, runtime.handle())).await?;
+        Ok(Self { inner, runtime })
     }
 
     /// Name of the cluster, such as `my-cluster`.
@@ -101,9 +102,14 @@ impl Cluster {
         self.inner.names.clone()
     }
 
-    /// Port of every instance; 5432 unless the builder says otherwise.
+    /// The database product of the servers.
+    pub fn engine(&self) -> Engine {
+        self.inner.options.engine
+    }
+
+    /// Port of every instance; the engine's default unless the builder says otherwise.
     pub fn port(&self) -> u16 {
-        self.inner.options.port
+        self.inner.options.chosen_port()
     }
 
     /// Where a server itself listens, past its fault proxy: for measuring, and for looking at a server behind a fault.
@@ -276,8 +282,8 @@ impl Cluster {
         let inner = self.inner.clone();
         inner.tasks.cancel();
         let _ = tokio::time::timeout(TASKS_DEADLINE, inner.tasks.join()).await;
-        let _ = self.engine.handle().spawn_blocking(move || inner.close()).await;
-        self.engine.stop();
+        let _ = self.runtime.handle().spawn_blocking(move || inner.close()).await;
+        self.runtime.stop();
     }
 
     async fn network(&self, instance: &str, fault: NetworkFault) -> Result<()> {
@@ -302,16 +308,16 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.inner.tasks.cancel();
-        self.engine.stop();
+        self.runtime.stop();
         self.inner.close();
     }
 }
 
 /// The runtime of one cluster. It may be dropped anywhere, also in async code.
 #[derive(Debug)]
-struct Engine(Option<Runtime>);
+struct OwnRuntime(Option<Runtime>);
 
-impl Engine {
+impl OwnRuntime {
     fn start() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -341,7 +347,7 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for OwnRuntime {
     fn drop(&mut self) {
         self.stop();
     }

@@ -52,7 +52,7 @@ pub struct InstanceStatus {
     pub latency_ms: f64,
     /// Connections that clients hold.
     pub connections: usize,
-    /// How far it has written (writer) or replayed (reader); absent when it does not answer.
+    /// How far it has written (writer) or replayed (reader), an LSN or a set of GTIDs; absent when it does not answer.
     pub lsn: Option<String>,
 }
 
@@ -101,13 +101,10 @@ impl Inner {
                 last_failover: state.last_failover.clone(),
             }
         };
-        for (host, instance) in self.hosts.iter().zip(&mut status.instances) {
+        for (i, instance) in status.instances.iter_mut().enumerate() {
             if instance.pid.is_some() && !instance.frozen {
-                let position = match instance.role {
-                    Role::Reader => "SELECT pg_catalog.pg_last_wal_replay_lsn()",
-                    Role::Writer | Role::Demoted => "SELECT pg_catalog.pg_current_wal_lsn()",
-                };
-                let answer = timeout(POSITION_DEADLINE, host.link.ask(position)).await;
+                let position = self.database.position(i, instance.role == Role::Reader);
+                let answer = timeout(POSITION_DEADLINE, position).await;
                 instance.lsn = answer.ok().and_then(Result::ok).flatten();
             }
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::inner::{Inner, State};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Pause between two looks at the servers when nothing is expected.
 const PACE: Duration = Duration::from_millis(50);
@@ -17,8 +17,8 @@ const PACE: Duration = Duration::from_millis(50);
 /// Pause while a reader is about to be in step.
 const BUSY_PACE: Duration = Duration::from_millis(5);
 
-/// The writer reads new settings within milliseconds.
-const SETTINGS_DEADLINE: Duration = Duration::from_secs(5);
+/// A reader that counts has the last commits within milliseconds.
+const COPY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A reader that does not follow by then has data that the writer does not have; it gets a fresh copy.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(5);
@@ -68,13 +68,11 @@ impl Inner {
         if waiting.is_empty() || !state.instances[state.writer].is_responsive() {
             return Ok(false);
         }
-        let query = "SELECT application_name FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'";
-        let streaming = self.hosts[state.writer].link.rows(query).await?;
-        let streaming: Vec<&str> = streaming.iter().filter_map(|row| row.first()?.as_deref()).collect();
+        let followers = self.database.followers(state.writer).await?;
         let mut joined = Vec::new();
         let mut missing = false;
         for i in waiting {
-            if streaming.contains(&self.hosts[i].name.as_str()) {
+            if followers.contains(&i) {
                 state.instances[i].in_step = true;
                 joined.push(i);
             } else if state.instances[i].follows_since.is_some_and(|since| since.elapsed() > FOLLOW_PATIENCE)
@@ -94,19 +92,12 @@ impl Inner {
 
     /// Waits until readers have what was acknowledged just before the writer began to wait for them.
     async fn until_complete_copies(&self, state: &mut State, joined: &[usize]) -> Result<()> {
-        let link = &self.hosts[state.writer].link;
-        let acknowledged =
-            link.ask("SELECT pg_catalog.pg_current_wal_flush_lsn()").await?.unwrap_or_default();
-        let query = format!(
-            "SELECT application_name FROM pg_catalog.pg_stat_replication \
-             WHERE sync_state <> 'async' AND write_lsn >= '{acknowledged}'"
-        );
-        let end = Instant::now() + SETTINGS_DEADLINE;
+        let acknowledged = self.database.written(state.writer).await?;
+        let end = Instant::now() + COPY_DEADLINE;
         loop {
-            let rows = link.rows(&query).await?;
-            let complete: Vec<&str> = rows.iter().filter_map(|row| row.first()?.as_deref()).collect();
+            let complete = self.database.have_received(state.writer, joined, &acknowledged).await?;
             for &i in joined {
-                state.instances[i].complete |= complete.contains(&self.hosts[i].name.as_str());
+                state.instances[i].complete |= complete.contains(&i);
             }
             // One that died meanwhile is found by the next look.
             if joined.iter().all(|&i| state.instances[i].complete) || Instant::now() > end {
@@ -137,21 +128,7 @@ impl Inner {
     /// Tells the writer which readers to wait for, and waits until it does so.
     pub(super) async fn apply_step(&self, state: &State) -> Result<()> {
         let writer = &state.instances[state.writer];
-        let host = &self.hosts[state.writer];
-        self.write_settings(state, state.writer)?;
-        let Some(server) = writer.server.filter(|_| writer.is_responsive()) else { return Ok(()) };
-        server.reload()?;
-        let wanted = crate::postgres::settings::all_of(&self.in_step(state));
-        let end = Instant::now() + SETTINGS_DEADLINE;
-        while host.link.ask("SHOW synchronous_standby_names").await?.as_deref() != Some(&wanted) {
-            if !server.is_alive() {
-                return Ok(());
-            }
-            if Instant::now() > end {
-                return Err(Error::timeout(format!("new settings of {}", host.name), SETTINGS_DEADLINE));
-            }
-            sleep(Duration::from_millis(1)).await;
-        }
-        Ok(())
+        let process = writer.server.filter(|_| writer.is_responsive());
+        self.database.wait_for(state.writer, &Self::in_step(state), process).await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -63,21 +63,6 @@ impl Link {
             let _ = connection.await;
         });
         Ok(client)
-    }
-
-    /// Waits until the server takes connections. `alive` says whether there is still hope.
-    pub(crate) async fn until_ready(&self, deadline: Duration, alive: impl Fn() -> bool) -> Result<()> {
-        let end = Instant::now() + deadline;
-        loop {
-            let Err(error) = self.ask("SELECT 1").await else { return Ok(()) };
-            if !alive() {
-                return Err(error);
-            }
-            if Instant::now() > end {
-                return Err(Error::timeout(format!("the start of {} ({error})", self.instance), deadline));
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
     }
 
     /// Closes the connection; the next statement opens a new one.

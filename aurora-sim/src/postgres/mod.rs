@@ -1,4 +1,11 @@
-//! One PostgreSQL server: its settings and how we talk to it.
+//! PostgreSQL: streaming replication, synchronous where it has to be.
 
-pub(crate) mod link;
-pub(crate) mod settings;
+mod database;
+mod link;
+mod programs;
+mod settings;
+mod switchover;
+mod template;
+
+pub(crate) use self::database::Installed;
+use self::database::Postgres;

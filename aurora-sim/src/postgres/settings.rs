@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::database::{Duty, Site};
 use crate::error::{Attempt, Result};
+use crate::files::write;
 use crate::flavor::Flavor;
 
 /// Name of the file with what differs between instances.
@@ -61,19 +62,10 @@ pub(crate) struct Settings<'a> {
     pub(crate) state: &'a Path,
     /// Folder with `server.crt` and `server.key`.
     pub(crate) tls: Option<&'a Path>,
-    pub(crate) role: RoleSettings<'a>,
-}
-
-/// Settings that follow the role.
-#[derive(Debug)]
-pub(crate) enum RoleSettings<'a> {
-    /// The writer, and the readers whose copy every commit waits for.
-    Writer { in_step: &'a [&'a str] },
-    /// A reader, and the server that it copies.
-    Reader { writer: SocketAddr },
-    /// A former writer that still runs, and may not write. Until the new one has taken over, its last commits wait for
-    /// the same readers as before.
-    Demoted { in_step: &'a [&'a str] },
+    /// Further settings.
+    pub(crate) more: &'a [(String, String)],
+    pub(crate) sites: &'a [Site],
+    pub(crate) duty: &'a Duty,
 }
 
 impl Settings<'_> {
@@ -84,10 +76,10 @@ impl Settings<'_> {
         let file = data.join(FILE);
         fs::rename(&draft, &file).attempt(|| format!("write {}", file.display()))?;
         let signal = data.join("standby.signal");
-        match self.role {
-            RoleSettings::Reader { .. } => write(&signal, ""),
+        match self.duty {
+            Duty::Reader { .. } => write(&signal, ""),
             // PostgreSQL removes it itself when it promotes.
-            RoleSettings::Writer { .. } | RoleSettings::Demoted { .. } => match fs::remove_file(&signal) {
+            Duty::Writer { .. } | Duty::Demoted { .. } => match fs::remove_file(&signal) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     Err(error).attempt(|| format!("delete {}", signal.display()))
                 }
@@ -113,19 +105,22 @@ impl Settings<'_> {
             line("ssl_cert_file", &folder.join("server.crt").display().to_string());
             line("ssl_key_file", &folder.join("server.key").display().to_string());
         }
-        match self.role {
-            RoleSettings::Writer { in_step } => line("synchronous_standby_names", &all_of(in_step)),
-            RoleSettings::Reader { writer } => line(
+        for (name, value) in self.more {
+            line(name, value);
+        }
+        match self.duty {
+            Duty::Writer { in_step } => line("synchronous_standby_names", &all_of(self.sites, in_step)),
+            Duty::Reader { writer } => line(
                 "primary_conninfo",
                 &format!(
                     "host={} port={} user=postgres application_name={} sslmode=disable connect_timeout=2",
-                    writer.ip(),
-                    writer.port(),
+                    self.sites[*writer].server.ip(),
+                    self.sites[*writer].server.port(),
                     self.instance
                 ),
             ),
-            RoleSettings::Demoted { in_step } => {
-                line("synchronous_standby_names", &all_of(in_step));
+            Duty::Demoted { in_step } => {
+                line("synchronous_standby_names", &all_of(self.sites, in_step));
                 line("default_transaction_read_only", "on");
                 line("aurora_sim.demoted", "on");
             }
@@ -135,29 +130,33 @@ impl Settings<'_> {
 }
 
 /// Value of `synchronous_standby_names` that waits for all of them.
-pub(crate) fn all_of(standbys: &[&str]) -> String {
+pub(crate) fn all_of(sites: &[Site], standbys: &[usize]) -> String {
     if standbys.is_empty() {
         return String::new();
     }
-    let names: Vec<String> = standbys.iter().map(|name| format!("\"{name}\"")).collect();
+    let names: Vec<String> = standbys.iter().map(|&i| format!("\"{}\"", sites[i].name)).collect();
     format!("ANY {} ({})", names.len(), names.join(", "))
-}
-
-/// Writes a file that the server user can read, whatever our umask is.
-pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).attempt(|| format!("write {}", path.display()))?;
-    let everybody = fs::Permissions::from_mode(0o644);
-    fs::set_permissions(path, everybody).attempt(|| format!("change the mode of {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+
+    fn site(n: u8) -> Site {
+        Site {
+            name: format!("instance-{n}"),
+            server: format!("127.1.2.10{n}:5432").parse().unwrap(),
+            data: PathBuf::new(),
+        }
+    }
 
     #[test]
     fn a_writer_waits_for_every_reader_in_step() {
-        assert_eq!(all_of(&[]), "");
-        assert_eq!(all_of(&["instance-2", "instance-3"]), r#"ANY 2 ("instance-2", "instance-3")"#);
+        let sites = [site(1), site(2), site(3)];
+        assert_eq!(all_of(&sites, &[]), "");
+        assert_eq!(all_of(&sites, &[1, 2]), r#"ANY 2 ("instance-2", "instance-3")"#);
     }
 
     #[test]
@@ -168,11 +167,14 @@ mod tests {
             flavor: Flavor::Plain,
             state: Path::new("/tmp/it's"),
             tls: None,
-            role: RoleSettings::Reader { writer: "127.1.2.102:5432".parse().unwrap() },
+            more: &[("work_mem".to_owned(), "8MB".to_owned())],
+            sites: &[site(1), site(2)],
+            duty: &Duty::Reader { writer: 1 },
         };
         let text = settings.text();
         assert!(text.contains("aurora_sim.state_dir = '/tmp/it''s'\n"), "{text}");
         assert!(text.contains("primary_conninfo = 'host=127.1.2.102 port=5432 user=postgres"), "{text}");
+        assert!(text.contains("work_mem = '8MB'"), "{text}");
         assert!(!text.contains("rds.extensions"), "{text}");
     }
 }

@@ -89,9 +89,9 @@ pub(super) struct Shape {
     /// What to imitate: aurora, rds, multi-az, plain.
     #[arg(long, default_value = "aurora")]
     pub(super) flavor: Flavor,
-    /// Port of all instances.
-    #[arg(long, default_value_t = 5432)]
-    pub(super) port: u16,
+    /// Port of all instances. Default: the engine's.
+    #[arg(long)]
+    pub(super) port: Option<u16>,
     /// Folder with PostgreSQL's programs. Default: the newest version installed.
     #[arg(long)]
     pub(super) postgres: Option<PathBuf>,
@@ -106,7 +106,10 @@ impl Shape {
             uid = format!("{uid}{number}");
         }
         let builder = Cluster::builder().instances(self.instances).name(name).uid(uid).tls(self.tls);
-        let builder = builder.dns_lag(self.dns_lag).flavor(self.flavor).port(self.port);
+        let mut builder = builder.dns_lag(self.dns_lag).flavor(self.flavor);
+        if let Some(port) = self.port {
+            builder = builder.port(port);
+        }
         match &self.postgres {
             Some(folder) => builder.postgres(folder),
             None => builder,
