@@ -235,6 +235,10 @@ impl Inner {
         if let Some(server) = server {
             server.thaw()?;
         }
+        if i == state.writer {
+            // Readers may have died meanwhile.
+            self.apply_step(state).await?;
+        }
         self.attention.notify_one();
         Ok(())
     }

@@ -48,6 +48,9 @@ impl Inner {
         for i in 0..self.hosts.len() {
             if state.instances[i].server.is_some_and(|server| !server.is_alive()) {
                 tracing::warn!(instance = self.hosts[i].name, "the server has ended by itself");
+                if state.instances[state.writer].is_responsive() {
+                    state.instances[i].complete &= i == state.writer;
+                }
                 self.crash(state, i).await?;
                 self.apply_step(state).await?;
                 self.announce(state, self.options.dns_lag)?;
@@ -84,7 +87,12 @@ impl Inner {
             }
         }
         if !joined.is_empty() {
-            self.apply_step(state).await?;
+            if let Err(error) = self.apply_step(state).await {
+                for i in joined {
+                    state.instances[i].in_step = false;
+                }
+                return Err(error);
+            }
             self.until_complete_copies(state, &joined).await?;
         }
         Ok(missing)
