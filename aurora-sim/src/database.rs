@@ -1,7 +1,7 @@
 //! What a cluster asks of its database servers, whichever product they are.
 
 use std::fmt::Debug;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -19,6 +19,8 @@ pub(crate) struct Site {
     pub(crate) name: String,
     /// Where the server listens.
     pub(crate) server: SocketAddr,
+    /// Where clients connect.
+    pub(crate) public: IpAddr,
     /// Folder of the data directory.
     pub(crate) data: PathBuf,
 }
@@ -71,6 +73,9 @@ pub(crate) trait Database: Debug + Send + Sync {
     /// The signal for an orderly shutdown that does not wait for clients.
     fn stop_signal(&self) -> Signal;
 
+    /// What the product's own functions call an instance.
+    fn resource_id(&self, i: usize) -> String;
+
     /// Whether a server takes statements.
     async fn answers(&self, i: usize) -> Result<()>;
 
@@ -80,8 +85,8 @@ pub(crate) trait Database: Debug + Send + Sync {
     /// Closes our own connection to a server.
     async fn forget(&self, i: usize);
 
-    /// Makes a reader that runs follow another writer.
-    async fn follow(&self, i: usize, writer: usize, process: Server) -> Result<()>;
+    /// Makes a reader that runs follow another writer. False when it cannot: it has data that the writer does not have.
+    async fn follow(&self, i: usize, writer: usize, process: Server) -> Result<bool>;
 
     /// Instances that copy the writer at this moment.
     async fn followers(&self, writer: usize) -> Result<Vec<usize>>;

@@ -13,6 +13,8 @@ pub enum Engine {
     /// PostgreSQL as it is installed on this machine.
     #[default]
     Postgres,
+    /// MySQL 9 from Debian's packages, see [`install_mysql`](crate::install_mysql).
+    MySql,
 }
 
 impl Engine {
@@ -20,6 +22,7 @@ impl Engine {
     pub fn default_port(self) -> u16 {
         match self {
             Self::Postgres => 5432,
+            Self::MySql => 3306,
         }
     }
 
@@ -27,12 +30,14 @@ impl Engine {
     pub fn scheme(self) -> &'static str {
         match self {
             Self::Postgres => "postgresql",
+            Self::MySql => "mysql",
         }
     }
 
     fn word(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
+            Self::MySql => "mysql",
         }
     }
 }
@@ -47,9 +52,9 @@ impl FromStr for Engine {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        [Self::Postgres]
+        [Self::Postgres, Self::MySql]
             .into_iter()
             .find(|engine| engine.word() == text)
-            .ok_or_else(|| Error::invalid(format!("{text:?} is not postgres")))
+            .ok_or_else(|| Error::invalid(format!("{text:?} is none of postgres, mysql")))
     }
 }

@@ -53,6 +53,14 @@ pub enum ErrorKind {
         /// The driver's error.
         source: tokio_postgres::Error,
     },
+    /// A MySQL server did not do what it was told.
+    #[error("{instance}: {source}")]
+    MySql {
+        /// The instance that was asked.
+        instance: String,
+        /// The driver's error.
+        source: mysql_async::Error,
+    },
     /// Something did not happen in time.
     #[error("{what} took longer than {after:?}")]
     Timeout {

@@ -25,6 +25,7 @@ mod error;
 mod files;
 mod flavor;
 mod keeper;
+mod mysql;
 mod names;
 mod postgres;
 mod programs;
@@ -40,5 +41,6 @@ pub use crate::cluster::{
 pub use crate::engine::Engine;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::flavor::Flavor;
+pub use crate::mysql::{InstallMySql, install_mysql};
 pub use crate::names::Names;
 pub use crate::proxy::NetworkFault;

@@ -74,6 +74,16 @@ pub(crate) enum GivenUp {
 
 /// Runs a program to its end and gives what it printed.
 pub(crate) async fn run(words: &[String], input: Option<fs::File>, given_up: GivenUp) -> Result<String> {
+    run_within(words, input, given_up, PROGRAM_DEADLINE).await
+}
+
+/// As [`run`], with a deadline.
+pub(crate) async fn run_within(
+    words: &[String],
+    input: Option<fs::File>,
+    given_up: GivenUp,
+    deadline: Duration,
+) -> Result<String> {
     let (program, arguments) = words.split_first().expect("a command has a first word");
     let name =
         words.iter().rev().find(|word| word.starts_with('/') && word.contains("/bin/")).unwrap_or(program);
@@ -82,11 +92,9 @@ pub(crate) async fn run(words: &[String], input: Option<fs::File>, given_up: Giv
     // A Ctrl-C is for us, not for our helpers.
     command.args(arguments).current_dir("/").process_group(0).kill_on_drop(given_up == GivenUp::Killed);
     command.stdin(input.map_or_else(Stdio::null, Stdio::from));
-    let finished = tokio::time::timeout(PROGRAM_DEADLINE, command.output());
-    let output = finished
-        .await
-        .map_err(|_| Error::timeout(name, PROGRAM_DEADLINE))?
-        .attempt(|| format!("run {program}"))?;
+    let finished = tokio::time::timeout(deadline, command.output());
+    let output =
+        finished.await.map_err(|_| Error::timeout(name, deadline))?.attempt(|| format!("run {program}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -12,7 +12,7 @@ use crate::files::copy;
 use crate::programs::{GivenUp, run};
 
 /// The folder for templates: below `XDG_CACHE_HOME` or `~/.cache`.
-pub(crate) fn default_cache() -> PathBuf {
+pub(crate) fn user_cache() -> PathBuf {
     let home = || {
         std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".cache"))
     };

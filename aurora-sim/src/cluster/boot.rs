@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::error::{Attempt, Error, Result};
 use crate::files::{copy, new_owned_folder, open_to};
 use crate::keeper::Keeper;
+use crate::mysql;
 use crate::names::{HostNames, Names};
 use crate::postgres;
 use crate::programs::ServerUser;
@@ -55,7 +56,7 @@ pub(super) async fn boot(options: ClusterBuilder, runtime: Handle) -> Result<Arc
     let scratch = folder.join("scratch");
     new_owned_folder(&scratch, user.as_ref())?;
     new_owned_folder(&folder.join("state"), None)?;
-    let cache = options.cache.clone().unwrap_or_else(template::default_cache);
+    let cache = options.cache.clone().unwrap_or_else(template::user_cache);
     let host_names = HostNames::new(&options.name, &options.uid);
     let (template, tls) = tokio::try_join!(installed.template(&cache, &scratch), async {
         if !options.tls {
@@ -123,6 +124,7 @@ impl Inner {
 /// Looks for the database product on this machine.
 fn find(options: &ClusterBuilder) -> Result<Box<dyn Product>> {
     match options.engine {
+        Engine::MySql => Ok(Box::new(mysql::Installed::find(options.mysql.as_deref(), options.flavor)?)),
         Engine::Postgres => {
             Ok(Box::new(postgres::Installed::find(options.postgres.as_deref(), options.flavor)?))
         }

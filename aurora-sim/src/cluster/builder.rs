@@ -27,6 +27,7 @@ pub struct ClusterBuilder {
     pub(super) folder: Option<PathBuf>,
     pub(super) cache: Option<PathBuf>,
     pub(super) postgres: Option<PathBuf>,
+    pub(super) mysql: Option<PathBuf>,
 }
 
 impl Default for ClusterBuilder {
@@ -44,6 +45,7 @@ impl Default for ClusterBuilder {
             folder: None,
             cache: None,
             postgres: None,
+            mysql: None,
         }
     }
 }
@@ -122,6 +124,13 @@ impl ClusterBuilder {
     /// Folder with PostgreSQL's programs. Default: the newest version that is installed.
     pub fn postgres(mut self, folder: impl Into<PathBuf>) -> Self {
         self.postgres = Some(folder.into());
+        self
+    }
+
+    /// Folder that MySQL is unpacked in. Default: the newest one that [`install_mysql`](crate::install_mysql) has made.
+    /// As root, it must be readable for everybody, because servers run as another user.
+    pub fn mysql(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.mysql = Some(folder.into());
         self
     }
 

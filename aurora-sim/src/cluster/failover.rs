@@ -151,7 +151,9 @@ impl Inner {
                 instance.outdated = true;
             } else if let Some(server) = instance.server {
                 instance.follows_since = Some(Instant::now());
-                self.database.follow(i, new, server).await?;
+                if !self.database.follow(i, new, server).await? {
+                    self.rebuild(state, i);
+                }
             }
         }
         let end = Instant::now() + FOLLOW_DEADLINE;

@@ -60,7 +60,7 @@ impl Host {
     }
 
     pub(super) fn site(&self) -> Site {
-        Site { name: self.name.clone(), server: self.server, data: self.data() }
+        Site { name: self.name.clone(), server: self.server, public: self.address.ip(), data: self.data() }
     }
 }
 

@@ -167,7 +167,7 @@ impl Inner {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(instance = self.hosts[i].name, %error, "cannot copy the writer's data");
+                    tracing::warn!(instance = self.hosts[i].name, %error, "cannot follow the writer yet");
                 }
             }
             if Instant::now() > end {

@@ -22,7 +22,7 @@ impl Inner {
             Member {
                 server_id: host.name.clone(),
                 session_id: if writer { "MASTER_SESSION_ID".to_owned() } else { host.session_id.clone() },
-                resource_id: format!("db-{}", host.name.to_ascii_uppercase()),
+                resource_id: self.database.resource_id(i),
                 endpoint: self.host_names.instance(&host.name),
                 port: host.address.port(),
                 writer,

@@ -136,6 +136,10 @@ impl Database for Postgres {
         Signal::INT
     }
 
+    fn resource_id(&self, i: usize) -> String {
+        format!("db-{}", self.common.sites[i].name.to_ascii_uppercase())
+    }
+
     async fn answers(&self, i: usize) -> Result<()> {
         self.links[i].ask("SELECT 1").await.map(drop)
     }
@@ -148,9 +152,9 @@ impl Database for Postgres {
         self.links[i].forget().await;
     }
 
-    async fn follow(&self, i: usize, writer: usize, process: Server) -> Result<()> {
+    async fn follow(&self, i: usize, writer: usize, process: Server) -> Result<bool> {
         self.write_settings(i, &Duty::Reader { writer })?;
-        process.reload()
+        process.reload().map(|()| true)
     }
 
     async fn followers(&self, writer: usize) -> Result<Vec<usize>> {

@@ -148,6 +148,7 @@ mod tests {
         Site {
             name: format!("instance-{n}"),
             server: format!("127.1.2.10{n}:5432").parse().unwrap(),
+            public: format!("127.1.2.{n}").parse().unwrap(),
             data: PathBuf::new(),
         }
     }

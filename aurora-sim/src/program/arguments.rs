@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aurora_sim::{Cluster, ClusterBuilder, Flavor};
+use aurora_sim::{Cluster, ClusterBuilder, Engine, Flavor};
 use clap::{Args, Parser, Subcommand};
 
 use super::command::Command;
@@ -26,7 +26,9 @@ pub(super) enum Task {
     /// Tells a running cluster what to do, or asks it; prints JSON.
     Ctl(Ctl),
     /// Says what is missing on this machine and how to get it.
-    Doctor,
+    Doctor(Doctor),
+    /// Downloads MySQL's packages, checks their signatures and unpacks them into a cache folder; prints that folder.
+    Install(Install),
 }
 
 #[derive(Debug, Args)]
@@ -65,12 +67,32 @@ pub(super) struct Ctl {
     pub(super) command: Command,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Database product to look for. Default: postgres.
+    #[arg(long, default_value = "postgres")]
+    pub(super) engine: Engine,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    /// Database product: mysql. PostgreSQL is installed by the system's package manager.
+    #[arg(long)]
+    pub(super) engine: Engine,
+    /// URL of a Debian mirror. Default: the first one in apt's configuration.
+    #[arg(long)]
+    pub(super) mirror: Option<String>,
+    /// Folder of installations. Default: where clusters look for them.
+    #[arg(long)]
+    pub(super) folder: Option<PathBuf>,
+}
+
 /// What a cluster shall be.
 #[derive(Debug, Args)]
 pub(super) struct Shape {
     /// Database product.
-    #[arg(long, default_value = "postgres", value_parser = ["postgres"])]
-    pub(super) engine: String,
+    #[arg(long, default_value = "postgres")]
+    pub(super) engine: Engine,
     /// Number of instances, 1 to 6.
     #[arg(long, default_value_t = 3)]
     pub(super) instances: usize,
@@ -92,9 +114,15 @@ pub(super) struct Shape {
     /// Port of all instances. Default: the engine's.
     #[arg(long)]
     pub(super) port: Option<u16>,
+    /// A further setting of all servers, NAME=VALUE, such as default-time-zone=+05:00 of MySQL.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub(super) settings: Vec<(String, String)>,
     /// Folder with PostgreSQL's programs. Default: the newest version installed.
     #[arg(long)]
     pub(super) postgres: Option<PathBuf>,
+    /// Folder that MySQL is unpacked in. Default: the newest one of `install`.
+    #[arg(long)]
+    pub(super) mysql: Option<PathBuf>,
 }
 
 impl Shape {
@@ -110,11 +138,23 @@ impl Shape {
         if let Some(port) = self.port {
             builder = builder.port(port);
         }
-        match &self.postgres {
-            Some(folder) => builder.postgres(folder),
-            None => builder,
+        builder = builder.engine(self.engine);
+        for (name, value) in &self.settings {
+            builder = builder.setting(name, value);
         }
+        if let Some(folder) = &self.postgres {
+            builder = builder.postgres(folder);
+        }
+        if let Some(folder) = &self.mysql {
+            builder = builder.mysql(folder);
+        }
+        builder
     }
+}
+
+fn setting(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Reads `20ms`, `5s`, `1.5s`, `2m`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use aurora_sim::Cluster;
+use aurora_sim::{Cluster, Engine};
 
 use super::sandbox::Sandbox;
 use super::{Failure, print, runtime};
@@ -23,11 +23,11 @@ struct Finding {
     text: String,
 }
 
-pub(super) fn doctor() -> ExitCode {
+pub(super) fn doctor(engine: Engine) -> ExitCode {
     let mut findings: Vec<Finding> =
         PROGRAMS.iter().map(|&(name, user, package)| program(name, user, package)).collect();
     findings.push(namespaces());
-    findings.push(trial());
+    findings.push(trial(engine));
     for finding in &findings {
         print(&format!("{}  {}", if finding.good { "ok     " } else { "MISSING" }, finding.text));
     }
@@ -59,16 +59,16 @@ fn namespaces() -> Finding {
 }
 
 /// The best test of all the rest: a cluster of one.
-fn trial() -> Finding {
+fn trial(engine: Engine) -> Finding {
     let started = runtime().and_then(|runtime| {
         runtime.block_on(async {
-            let cluster = Cluster::builder().instances(1).start().await?;
+            let cluster = Cluster::builder().engine(engine).instances(1).start().await?;
             cluster.shutdown().await;
             Ok(())
         })
     });
     match started {
-        Ok(()) => Finding { good: true, text: "PostgreSQL: a cluster starts and stops".to_owned() },
-        Err(Failure(error)) => Finding { good: false, text: format!("PostgreSQL: {error}") },
+        Ok(()) => Finding { good: true, text: format!("{engine}: a cluster starts and stops") },
+        Err(Failure(error)) => Finding { good: false, text: format!("{engine}: {error}") },
     }
 }

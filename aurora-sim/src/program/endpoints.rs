@@ -20,6 +20,7 @@ pub(super) fn describe(cluster: &Cluster, control: &str) -> Value {
         .collect();
     json!({
         "cluster": cluster.name(),
+        "engine": cluster.engine(),
         "control": control,
         "dir": cluster.folder(),
         "ca": cluster.ca_pem_path(),
@@ -52,9 +53,10 @@ pub(super) fn environment(cluster: &Cluster, control: &str, number: usize) -> Ve
 }
 
 fn url(cluster: &Cluster, host: &str) -> String {
+    let engine = cluster.engine();
     let port = match cluster.port() {
-        5432 => String::new(),
+        port if port == engine.default_port() => String::new(),
         other => format!(":{other}"),
     };
-    format!("postgresql://app:secret@{host}{port}/app")
+    format!("{}://app:secret@{host}{port}/app", engine.scheme())
 }

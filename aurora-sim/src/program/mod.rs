@@ -7,6 +7,7 @@ mod ctl;
 mod doctor;
 mod endpoints;
 mod hosts;
+mod install;
 mod run;
 mod sandbox;
 mod signals;
@@ -40,7 +41,8 @@ pub(crate) fn main(arguments: Arguments) -> ExitCode {
         Task::Run(run) => run::run(&run),
         Task::Up(up) => up::up(&up),
         Task::Ctl(ctl) => ctl::ctl(ctl),
-        Task::Doctor => Ok(doctor::doctor()),
+        Task::Doctor(doctor) => Ok(doctor::doctor(doctor.engine)),
+        Task::Install(install) => install::install(install),
     };
     result.unwrap_or_else(|Failure(text)| {
         eprintln!("aurora-sim: {text}");

@@ -1,0 +1,70 @@
+//! Making a writer that runs refuse writes.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::MySql;
+use super::link::text;
+use crate::error::{Error, Result};
+
+/// Statements that are under way when a switchover begins have this long to end.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Everything a switchover waits for takes some milliseconds.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Sessions in the middle of a transaction that has written.
+const WRITERS: &str =
+    "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx WHERE trx_rows_modified > 0";
+
+/// Sessions of clients that do something.
+const BUSY: &str = "SELECT id FROM information_schema.processlist WHERE user NOT IN ('root', 'system user', \
+                    'event_scheduler') AND command <> 'Sleep'";
+
+/// All sessions of clients: one that sleeps may hold tables locked.
+const ANYBODY: &str = "SELECT id FROM information_schema.processlist WHERE user NOT IN ('root', 'system user', 'event_scheduler')";
+
+impl MySql {
+    /// Makes a writer read-only for everybody. Sessions that hold this up are ended, first those that have written; who is
+    /// in the middle of such a transaction is ended in any case, or its locks would hold up replication.
+    pub(super) async fn make_read_only(&self, writer: usize) -> Result<()> {
+        let link = self.link(writer);
+        let mut session = link.open().await?;
+        let end = Instant::now() + DEADLINE;
+        let mut change = std::pin::pin!(session.query_drop("SET GLOBAL super_read_only = ON"));
+        for who in [WRITERS, BUSY, ANYBODY].iter().chain(std::iter::repeat(&ANYBODY)) {
+            match timeout(GRACE, &mut change).await {
+                Ok(changed) => {
+                    changed.map_err(|error| link.failed(error))?;
+                    break;
+                }
+                Err(_) if Instant::now() > end => {
+                    return Err(Error::timeout(
+                        format!("{} to be read-only", self.common.sites[writer].name),
+                        DEADLINE,
+                    ));
+                }
+                Err(_) => drop(self.end_sessions(writer, who).await?),
+            }
+        }
+        while self.end_sessions(writer, WRITERS).await.is_ok_and(|ended| ended > 0) {
+            if Instant::now() > end {
+                return Err(Error::timeout("transactions to end", DEADLINE));
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+
+    /// Ends sessions that a query names; gives how many there were.
+    async fn end_sessions(&self, writer: usize, query: &str) -> Result<usize> {
+        let sessions = self.link(writer).rows(query).await?;
+        for id in sessions.iter().filter_map(|row| text(row, 0)) {
+            // An error means that it has ended by itself.
+            let _ = self.link(writer).run(&[&format!("KILL {id}")]).await;
+        }
+        Ok(sessions.len())
+    }
+}
