@@ -317,6 +317,7 @@ impl Conn {
 
     /// A call is over.
     #[inline]
+    #[expect(clippy::result_large_err, reason = "the error of the driver's own trait")]
     pub(crate) fn done<T>(
         &mut self,
         last_ok: Option<OkPacket<'static>>,

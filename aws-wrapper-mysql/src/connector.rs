@@ -432,6 +432,7 @@ impl fmt::Debug for Builder {
 }
 
 /// The driver's reading of parameters.
+#[expect(clippy::result_large_err, reason = "the driver's error")]
 fn parsed(params: &[(String, String)]) -> Result<Opts, mysql_async::UrlError> {
     let pairs =
         params.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));

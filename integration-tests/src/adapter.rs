@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 
+use aurora_sim::Engine;
 use aws_wrapper_core::Result;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
@@ -28,6 +29,10 @@ pub trait Adapter {
     type Connector: Clone + Debug + Send + Sync + 'static;
     /// A logical connection.
     type Session: Session;
+    /// The servers it talks to.
+    const ENGINE: Engine;
+    /// Tasks the wrapper runs for each connection.
+    const TASKS_PER_SESSION: usize;
     /// Parameters of the administrator.
     const ADMIN: &'static [(&'static str, &'static str)];
 
@@ -47,6 +52,10 @@ pub trait Session: Debug + Send + 'static {
     const WHO: &'static str;
     /// Keeps a call in flight for a minute.
     const SLEEP: &'static str;
+    /// Is refused by the server, whatever the state of the session.
+    const FAILS: &'static str;
+    /// Whether the loss of a connection that nobody uses is noticed by itself, and not by the next call.
+    const NOTICES_IDLE_LOSS: bool;
 
     /// Runs a statement and returns how many rows it changed.
     fn run(&mut self, sql: &str) -> impl Future<Output = Result<u64>> + Send;

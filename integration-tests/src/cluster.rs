@@ -160,11 +160,14 @@ impl TestCluster {
     }
 }
 
-/// Waits until a session knows that its connection is lost.
+/// Waits until a session knows that its connection is lost, if its driver notices that by itself.
 ///
 /// # Panics
 /// When it does not learn of it.
-pub async fn noticed(session: &impl Session) {
+pub async fn noticed<S: Session>(session: &S) {
+    if !S::NOTICES_IDLE_LOSS {
+        return;
+    }
     let ended = timeout(SOCKETS_DEADLINE, session.slot().wait_ended()).await;
     ended.expect("the loss of a connection is noticed");
 }

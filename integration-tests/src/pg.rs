@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aurora_sim::Engine;
 use aws_wrapper_core::Result;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
@@ -18,6 +19,8 @@ pub struct Pg;
 impl Adapter for Pg {
     type Connector = Connector;
     type Session = Client;
+    const ENGINE: Engine = Engine::Postgres;
+    const TASKS_PER_SESSION: usize = 1;
     const ADMIN: &'static [(&'static str, &'static str)] = &[("user", "postgres"), ("plugins", "none")];
 
     fn connector(target: &Target<'_>) -> Result<Connector> {
@@ -42,6 +45,8 @@ impl Adapter for Pg {
 impl Session for Client {
     const WHO: &'static str = "SELECT pg_catalog.aurora_db_instance_identifier()";
     const SLEEP: &'static str = "SELECT pg_catalog.pg_sleep(60)";
+    const FAILS: &'static str = "SELECT 1/0";
+    const NOTICES_IDLE_LOSS: bool = true;
 
     async fn run(&mut self, sql: &str) -> Result<u64> {
         self.execute(sql, &[]).await

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::adapter::Adapter;
 use crate::capture::captured;
 use crate::cluster::TestCluster;
 
@@ -26,34 +27,35 @@ static CLUSTERS: Semaphore = Semaphore::const_new(2);
 ///
 /// # Panics
 /// When the test does, when it takes longer than 60 s, and when it leaves something behind.
-pub fn on_cluster(instances: usize, test: impl AsyncFnOnce(&TestCluster)) {
-    on_built(Cluster::builder().instances(instances), test);
+pub fn on_cluster<A: Adapter>(instances: usize, test: impl AsyncFnOnce(&TestCluster)) {
+    on_built::<A>(Cluster::builder().instances(instances), test);
 }
 
 /// As [`on_cluster`], with a cluster described by a builder.
 ///
 /// # Panics
 /// As [`on_cluster`].
-pub fn on_built(builder: ClusterBuilder, test: impl AsyncFnOnce(&TestCluster)) {
+pub fn on_built<A: Adapter>(builder: ClusterBuilder, test: impl AsyncFnOnce(&TestCluster)) {
     let one = async |clusters: &[TestCluster]| test(&clusters[0]).await;
-    runtime().block_on(on_several(1, builder, one));
+    runtime().block_on(on_several(1, builder.engine(A::ENGINE), one));
 }
 
 /// As [`on_cluster`], on one thread; returns everything that was logged, at every level.
 ///
 /// # Panics
 /// As [`on_cluster`].
-pub fn on_logged_cluster(instances: usize, test: impl AsyncFnOnce(&TestCluster)) -> String {
+pub fn on_logged_cluster<A: Adapter>(instances: usize, test: impl AsyncFnOnce(&TestCluster)) -> String {
     let one = async |clusters: &[TestCluster]| test(&clusters[0]).await;
-    captured(on_several(1, Cluster::builder().instances(instances), one))
+    captured(on_several(1, Cluster::builder().instances(instances).engine(A::ENGINE), one))
 }
 
 /// As [`on_cluster`], with several clusters of the same size.
 ///
 /// # Panics
 /// As [`on_cluster`].
-pub fn on_clusters(count: u32, instances: usize, test: impl AsyncFnOnce(&[TestCluster])) {
-    runtime().block_on(on_several(count, Cluster::builder().instances(instances), test));
+pub fn on_clusters<A: Adapter>(count: u32, instances: usize, test: impl AsyncFnOnce(&[TestCluster])) {
+    let builder = Cluster::builder().instances(instances).engine(A::ENGINE);
+    runtime().block_on(on_several(count, builder, test));
 }
 
 async fn on_several(count: u32, builder: ClusterBuilder, test: impl AsyncFnOnce(&[TestCluster])) {

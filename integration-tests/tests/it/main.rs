@@ -4,5 +4,7 @@
 //! driver has of its own stands in the folder of that name.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::duplicate_mod, reason = "one text for every driver")]
 
+mod mysql;
 mod pg;

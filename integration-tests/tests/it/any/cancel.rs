@@ -20,7 +20,7 @@ const MOST: u32 = 300;
 /// A connect finds out what the server is, reads the topology and starts the monitor, the first time.
 #[test]
 fn the_first_connect_can_be_dropped_anywhere() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         for params in [&[][..], &[("wait_for_initial_topology_ms", "3000")]] {
             for latency in [Duration::ZERO, Duration::from_millis(2)] {
                 cluster.latency("instance-1", latency).await.unwrap();
@@ -44,7 +44,7 @@ fn the_first_connect_can_be_dropped_anywhere() {
 
 #[test]
 fn a_later_connect_can_be_dropped_anywhere() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         let connector = cluster.connector::<Driver>(&[]);
         let mut first = Driver::connect(&connector).await.unwrap();
         for polls in 1..=MOST {
@@ -63,7 +63,7 @@ fn a_later_connect_can_be_dropped_anywhere() {
 
 #[test]
 fn a_connect_that_meets_only_refusals_or_silence_can_be_dropped() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         for millis in [1, 20, 200, 700] {
             for is_silent in [false, true] {
                 let connector = cluster.connector::<Driver>(&[("connect_timeout_ms", "500")]);
@@ -91,7 +91,7 @@ fn a_connect_that_meets_only_refusals_or_silence_can_be_dropped() {
 /// opens one of its own.
 #[test]
 fn a_failover_can_be_dropped_anywhere() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         for (plugins, fewest) in [("initial_connection,failover", 1), ("failover,developer", 2)] {
             for latency in [Duration::ZERO, Duration::from_millis(2)] {
                 cluster.latency("instance-1", latency).await.unwrap();
@@ -125,7 +125,7 @@ async fn dropped_failovers(cluster: &TestCluster, plugins: &str, fewest: u32) {
 
 #[test]
 fn a_failover_that_meets_only_refusals_or_silence_can_be_dropped() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         let connector = cluster.connector::<Driver>(&[("connect_timeout_ms", "500")]);
         let mut session = Driver::connect(&connector).await.unwrap();
         for millis in [1, 10, 50, 200, 700] {

@@ -10,7 +10,7 @@ use super::Driver;
 
 #[test]
 fn a_reader_that_is_lost_is_replaced_by_another_reader() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         for mode in [None, Some("strict-reader"), Some("reader-or-writer")] {
             let params: Vec<_> = mode.map(|mode| ("failover_mode", mode)).into_iter().collect();
             let connector = cluster.reader_connector::<Driver>(&params);
@@ -38,7 +38,7 @@ fn a_reader_that_is_lost_is_replaced_by_another_reader() {
 
 #[test]
 fn without_a_reader_left_the_writer_serves_reads_if_the_mode_allows_it() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         let strict = [("failover_mode", "strict-reader"), ("failover_timeout_ms", "2000")];
         let strict = cluster.reader_connector::<Driver>(&strict);
         let lenient = cluster.reader_connector::<Driver>(&[]);
@@ -63,7 +63,7 @@ fn without_a_reader_left_the_writer_serves_reads_if_the_mode_allows_it() {
 
 #[test]
 fn a_cluster_of_one_says_that_it_has_no_reader() {
-    on_cluster(1, async |cluster| {
+    on_cluster::<Driver>(1, async |cluster| {
         let connector = cluster.connector::<Driver>(&[("failover_mode", "strict-reader")]);
         let mut session = Driver::connect(&connector).await.unwrap();
         cluster.restart("instance-1").await.unwrap();
@@ -77,7 +77,7 @@ fn a_cluster_of_one_says_that_it_has_no_reader() {
 
 #[test]
 fn a_session_on_a_reader_that_becomes_the_writer_stays() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         let connector = cluster.reader_connector::<Driver>(&[]);
         let mut session = Driver::connect(&connector).await.unwrap();
         let reader = session.who().await.unwrap();
@@ -88,7 +88,7 @@ fn a_session_on_a_reader_that_becomes_the_writer_stays() {
 
 #[test]
 fn connections_by_the_reader_endpoint_are_spread_over_the_readers() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         let connector = cluster.reader_connector::<Driver>(&[]);
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..20 {

@@ -13,17 +13,17 @@ use super::Driver;
 
 #[test]
 fn a_frozen_writer_does_not_poison_those_who_gave_up_waiting() {
-    on_cluster(3, async |cluster| silent_writer(cluster, Fault::Freeze).await);
+    on_cluster::<Driver>(3, async |cluster| silent_writer(cluster, Fault::Freeze).await);
 }
 
 #[test]
 fn a_writer_in_a_black_hole_does_not_poison_those_who_gave_up_waiting() {
-    on_cluster(3, async |cluster| silent_writer(cluster, Fault::BlackHole).await);
+    on_cluster::<Driver>(3, async |cluster| silent_writer(cluster, Fault::BlackHole).await);
 }
 
 #[test]
 fn an_unreachable_writer_does_not_poison_those_who_gave_up_waiting() {
-    on_cluster(3, async |cluster| silent_writer(cluster, Fault::Unreachable).await);
+    on_cluster::<Driver>(3, async |cluster| silent_writer(cluster, Fault::Unreachable).await);
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +80,7 @@ async fn silent_writer(cluster: &TestCluster, fault: Fault) {
 
 #[test]
 fn a_short_silence_is_no_loss_and_answers_stay_in_order() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         let connector = cluster.connector::<Driver>(&[]);
         let mut session = Driver::connect(&connector).await.unwrap();
         let mut events = Driver::services(&connector).subscribe();
@@ -100,7 +100,7 @@ fn a_short_silence_is_no_loss_and_answers_stay_in_order() {
 
 #[test]
 fn connecting_to_a_silent_host_has_a_deadline() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         for fault in [Fault::Freeze, Fault::BlackHole, Fault::Unreachable] {
             for plugins in ["none", "failover"] {
                 let params = [("connect_timeout_ms", "500"), ("plugins", plugins)];
@@ -132,7 +132,7 @@ fn connecting_to_a_silent_host_has_a_deadline() {
 
 #[test]
 fn a_failover_passes_by_a_silent_reader() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         let params = [("failover_connect_timeout_ms", "500"), ("connect_timeout_ms", "500")];
         let connector = cluster.reader_connector::<Driver>(&params);
         let mut session = Driver::connect(&connector).await.unwrap();
@@ -150,7 +150,7 @@ fn a_failover_passes_by_a_silent_reader() {
 
 #[test]
 fn a_failover_waits_for_a_writer_that_refuses_connections() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         let connector = cluster.connector::<Driver>(&[]);
         let mut session = Driver::connect(&connector).await.unwrap();
         cluster.close("instance-1").await;

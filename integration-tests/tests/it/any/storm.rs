@@ -18,7 +18,7 @@ const ROWS: u32 = 10;
 
 #[test]
 fn acknowledged_rows_are_never_lost_or_doubled() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         cluster.log_table::<Driver>().await;
         let connector = cluster.connector::<Driver>(&[]);
         let progress: Arc<[AtomicU32]> = (0..WRITERS).map(|_| AtomicU32::new(0)).collect();
@@ -94,7 +94,7 @@ async fn write(
 #[test]
 fn sessions_that_fail_together_share_one_search() {
     const SESSIONS: usize = 60;
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         let connector = cluster.connector::<Driver>(&[]);
         let services = Driver::services(&connector).clone();
         let mut events = services.subscribe();

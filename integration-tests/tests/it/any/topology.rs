@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_new_writer_is_noticed_without_any_call() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         let connector = cluster.connector::<Driver>(&[("cluster_topology_refresh_rate_ms", "200")]);
         let services = Driver::services(&connector).clone();
         let mut events = services.subscribe();
@@ -39,7 +39,7 @@ fn a_new_writer_is_noticed_without_any_call() {
 
 #[test]
 fn the_monitor_recovers_from_a_cluster_that_was_down() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         let connector = cluster.connector::<Driver>(&[("cluster_topology_refresh_rate_ms", "200")]);
         let services = Driver::services(&connector).clone();
         let _session = Driver::connect(&connector).await.unwrap();
@@ -63,7 +63,7 @@ fn the_monitor_recovers_from_a_cluster_that_was_down() {
 /// A writer counts when it says so itself; what others remember of the old one does not.
 #[test]
 fn a_stale_topology_delays_the_failover_and_misleads_nobody() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         let connector = cluster.connector::<Driver>(&[]);
         let mut session = Driver::connect(&connector).await.unwrap();
         for instance in ["instance-2", "instance-3"] {
@@ -83,7 +83,7 @@ fn a_stale_topology_delays_the_failover_and_misleads_nobody() {
 
 #[test]
 fn a_name_of_ones_own_needs_a_pattern_and_then_fails_over() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         let names = ClusterNames::new([cluster.names()]).alias("db.example.com", &cluster.endpoint());
         let services = Services::with_resolver(names);
         let bare = [("plugins", "initial_connection,failover")];

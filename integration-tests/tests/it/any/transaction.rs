@@ -9,9 +9,11 @@ use tokio::time::sleep;
 
 use super::Driver;
 
+const FAILS: &str = <Driver as Adapter>::Session::FAILS;
+
 #[test]
 fn an_open_transaction_is_rolled_back() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         cluster.log_table::<Driver>().await;
         let connector = cluster.connector::<Driver>(&[]);
         let mut session = Driver::connect(&connector).await.unwrap();
@@ -38,19 +40,19 @@ fn an_open_transaction_is_rolled_back() {
 
 #[test]
 fn a_failed_statement_and_a_savepoint_do_not_hide_the_transaction() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         let connector = cluster.connector::<Driver>(&[]);
         let mut sessions = Vec::new();
         for (statements, outcome) in [
-            (&["BEGIN", "SELECT 1/0"][..], TransactionOutcome::RolledBack),
-            (&["BEGIN", "SAVEPOINT a", "SELECT 1/0", "ROLLBACK TO a"], TransactionOutcome::RolledBack),
+            (&["BEGIN", FAILS][..], TransactionOutcome::RolledBack),
+            (&["BEGIN", "SAVEPOINT a", FAILS, "ROLLBACK TO a"], TransactionOutcome::RolledBack),
             // Too cautious: the commit was answered, and only the transaction behind it was lost. But no answer says
             // that none is open, and taking a commit for answered that was not would be worse.
             (&["BEGIN", "COMMIT AND CHAIN"], TransactionOutcome::Unknown),
         ] {
             let mut session = Driver::connect(&connector).await.unwrap();
             for statement in statements {
-                // The division fails as it should.
+                // One of them fails as it should.
                 let _ = session.run(statement).await;
             }
             sessions.push((session, statements, outcome));
@@ -66,7 +68,7 @@ fn a_failed_statement_and_a_savepoint_do_not_hide_the_transaction() {
 
 #[test]
 fn a_transaction_that_was_over_does_not_count() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         let connector = cluster.connector::<Driver>(&[]);
         let mut sessions = Vec::new();
         for end in ["COMMIT", "ROLLBACK"] {
@@ -86,7 +88,7 @@ fn a_transaction_that_was_over_does_not_count() {
 /// The answer to the commit never arrives: the network swallows it, then the writer dies.
 #[test]
 fn a_commit_under_way_has_an_unknown_outcome() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         cluster.log_table::<Driver>().await;
         let connector = cluster.connector::<Driver>(&[]);
         let mut session = Driver::connect(&connector).await.unwrap();
@@ -115,7 +117,7 @@ fn a_commit_under_way_has_an_unknown_outcome() {
 
 #[test]
 fn a_commit_that_happened_without_an_answer_has_an_unknown_outcome() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         cluster.log_table::<Driver>().await;
         let connector = cluster.connector::<Driver>(&[]);
         let mut session = Driver::connect(&connector).await.unwrap();
@@ -141,7 +143,7 @@ fn a_commit_that_happened_without_an_answer_has_an_unknown_outcome() {
 /// A single statement that commits by itself is no transaction, but it may have run.
 #[test]
 fn a_statement_of_its_own_is_no_transaction() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Driver>(3, async |cluster| {
         cluster.log_table::<Driver>().await;
         let connector = cluster.connector::<Driver>(&[]);
         let mut session = Driver::connect(&connector).await.unwrap();

@@ -7,7 +7,7 @@ use super::Driver;
 
 #[test]
 fn two_clusters_in_one_process_are_never_mixed() {
-    on_clusters(2, 2, async |clusters: &[TestCluster]| {
+    on_clusters::<Driver>(2, 2, async |clusters: &[TestCluster]| {
         // One `Services` for both, with default settings and instances of the same names.
         let services =
             Services::with_resolver(ClusterNames::new(clusters.iter().map(|cluster| cluster.names())));
@@ -39,7 +39,7 @@ fn two_clusters_in_one_process_are_never_mixed() {
 
 #[test]
 fn whatever_endpoint_leads_to_a_cluster_it_has_one_monitor() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         let services = cluster.services();
         let instance = cluster.instance_endpoint("instance-2");
         let mut sessions = Vec::new();
@@ -55,7 +55,7 @@ fn whatever_endpoint_leads_to_a_cluster_it_has_one_monitor() {
 
 #[test]
 fn connectors_built_apart_share_nothing() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Driver>(2, async |cluster| {
         let first = cluster.connector::<Driver>(&[]);
         let second = cluster.connector::<Driver>(&[]);
         let _session = Driver::connect(&first).await.unwrap();

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 /// One cluster serves all cases that leave it as it is.
 #[test]
 fn mistakes_are_answered_at_once() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Pg>(2, async |cluster| {
         a_wrong_password(cluster).await;
         a_missing_database(cluster).await;
         a_host_that_does_not_exist(cluster).await;

@@ -8,7 +8,7 @@ const MOST: u32 = 100;
 
 #[test]
 fn a_begin_that_was_dropped_leaves_no_transaction() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Pg>(2, async |cluster| {
         cluster.log_table::<Pg>().await;
         let connector = cluster.connector::<Pg>(&[]);
         let mut client = connector.connect().await.unwrap();
@@ -34,7 +34,7 @@ fn a_begin_that_was_dropped_leaves_no_transaction() {
 
 #[test]
 fn a_commit_or_rollback_that_was_dropped_leaves_no_transaction() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Pg>(2, async |cluster| {
         cluster.log_table::<Pg>().await;
         let connector = cluster.connector::<Pg>(&[]);
         let mut client = connector.connect().await.unwrap();
@@ -64,7 +64,7 @@ fn a_commit_or_rollback_that_was_dropped_leaves_no_transaction() {
 /// Beginning on a connection that was lost means a failover inside `transaction()`.
 #[test]
 fn a_failover_in_a_begin_can_be_dropped_anywhere() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Pg>(2, async |cluster| {
         let connector = cluster.connector::<Pg>(&[]);
         let mut client = connector.connect().await.unwrap();
         for polls in 1..=MOST {

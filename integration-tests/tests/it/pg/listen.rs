@@ -9,7 +9,7 @@ use integration_tests::{Pg, Session, on_cluster};
 
 #[test]
 fn channels_are_listened_to_on_the_new_writer() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let connector = cluster.connector::<Pg>(&[]);
         let listener = connector.connect().await.unwrap();
         listener.listen("news").await.unwrap();
@@ -42,7 +42,7 @@ fn channels_are_listened_to_on_the_new_writer() {
 /// The new connection is opened before the promotion, while its server is a reader.
 #[test]
 fn channels_are_listened_to_on_a_connection_that_saw_the_promotion() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let connector = cluster.connector::<Pg>(&[]);
         let mut listener = connector.connect().await.unwrap();
         listener.listen("news").await.unwrap();

@@ -10,7 +10,7 @@ const MONITORS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'w
 /// The monitor proves the writer on connections of its own user; none of them may become a session of the application.
 #[test]
 fn a_session_never_gets_the_monitors_login() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let mut admin = cluster.admin::<Pg>("instance-1").await;
         admin.ask("CREATE ROLE watcher LOGIN PASSWORD 'eyes'").await.unwrap();
         let params = [("topology_monitoring_user", "watcher"), ("topology_monitoring_password", "eyes")];
@@ -44,7 +44,7 @@ fn a_session_never_gets_the_monitors_login() {
 /// A monitor that is not let in hurts nobody as long as nothing is lost, and says so.
 #[test]
 fn a_monitor_that_is_not_let_in_is_reported() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Pg>(2, async |cluster| {
         let params = [
             ("topology_monitoring_user", "nobody"),
             ("topology_monitoring_password", "wrong"),
@@ -64,7 +64,7 @@ fn a_monitor_that_is_not_let_in_is_reported() {
 /// The password was changed while the session lived: nobody lets it in again, and it says so soon.
 #[test]
 fn a_failover_with_a_password_that_is_no_longer_right_fails_soon() {
-    on_cluster(2, async |cluster| {
+    on_cluster::<Pg>(2, async |cluster| {
         let connector = cluster.connector::<Pg>(&[]);
         let mut session = connector.connect().await.unwrap();
         let mut admin = cluster.admin::<Pg>("instance-1").await;

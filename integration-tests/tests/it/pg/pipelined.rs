@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 #[test]
 fn two_hundred_calls_that_fail_together_need_one_failover() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let connector = cluster.connector::<Pg>(&[]);
         let mut client = connector.connect().await.unwrap();
         let mut events = connector.services().subscribe();

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 #[test]
 fn with_a_plain_server_the_wrapper_simply_works() {
-    on_built(Cluster::builder().instances(1).flavor(Flavor::Plain), async |cluster| {
+    on_built::<Pg>(Cluster::builder().instances(1).flavor(Flavor::Plain), async |cluster| {
         let address = cluster.names().lookup(&cluster.endpoint())[0].to_string();
         for params in
             [&[][..], &[("plugins", "failover")], &[("plugins", "initial_connection,failover,query_log")]]
@@ -27,7 +27,7 @@ fn with_a_plain_server_the_wrapper_simply_works() {
 #[test]
 fn a_single_server_behind_a_name_of_rds_has_nowhere_to_fail_over_to() {
     for flavor in [Flavor::Plain, Flavor::Rds] {
-        on_built(Cluster::builder().instances(1).flavor(flavor), async |cluster| {
+        on_built::<Pg>(Cluster::builder().instances(1).flavor(flavor), async |cluster| {
             let host = cluster.instance_endpoint("instance-1");
             let connector = cluster.connector_to::<Pg>(&host, &[]).unwrap();
             let mut events = connector.services().subscribe();
@@ -47,7 +47,7 @@ fn a_single_server_behind_a_name_of_rds_has_nowhere_to_fail_over_to() {
 /// Without a topology each host of the connection string is asked.
 #[test]
 fn a_list_of_plain_servers_is_failed_over_by_asking_each() {
-    on_built(Cluster::builder().instances(2).flavor(Flavor::Plain), async |cluster| {
+    on_built::<Pg>(Cluster::builder().instances(2).flavor(Flavor::Plain), async |cluster| {
         let address =
             |instance: &str| cluster.names().lookup(&cluster.instance_endpoint(instance))[0].to_string();
         let (first, second) = (address("instance-1"), address("instance-2"));

@@ -4,7 +4,7 @@ use std::fmt::{Debug, Write as _};
 
 use aws_wrapper_core::services::Services;
 use aws_wrapper_pg::Connector;
-use integration_tests::{ClusterNames, Session, on_logged_cluster};
+use integration_tests::{ClusterNames, Pg, Session, on_logged_cluster};
 
 const WRONG: &str = "hunter2-wrong";
 const RIGHT: &str = "hunter2-right";
@@ -13,7 +13,7 @@ const RIGHT: &str = "hunter2-right";
 fn no_log_no_error_and_no_debug_output_has_a_password() {
     let mut shown = String::new();
     let mut show = |thing: &dyn Debug| writeln!(shown, "{thing:?} {thing:#?}").unwrap();
-    let log = on_logged_cluster(2, async |cluster| {
+    let log = on_logged_cluster::<Pg>(2, async |cluster| {
         tracing::trace!("nothing is too detailed");
         let mut admin = cluster.admin::<integration_tests::Pg>("instance-1").await;
         admin.ask(&format!("ALTER ROLE app PASSWORD '{RIGHT}'")).await.unwrap();

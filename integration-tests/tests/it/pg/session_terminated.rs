@@ -17,7 +17,7 @@ fn a_transaction_that_was_idle_for_too_long_is_rolled_back() {
 }
 
 fn terminated(sql: &str, transaction: TransactionOutcome) {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         for reads in [false, true] {
             let host = if reads { cluster.reader_endpoint() } else { cluster.endpoint() };
             let connector = cluster.connector_to::<Pg>(&host, &[]).unwrap();
@@ -44,7 +44,7 @@ fn terminated(sql: &str, transaction: TransactionOutcome) {
 /// An administrator's message looks the same for one session and for a whole server; the host is asked again.
 #[test]
 fn a_session_ended_by_an_administrator_goes_on_at_the_same_writer() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let connector = cluster.connector::<Pg>(&[]);
         let mut session = connector.connect().await.unwrap();
         let mut admin = cluster.admin::<Pg>("instance-1").await;

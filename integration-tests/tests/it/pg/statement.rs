@@ -4,7 +4,7 @@ use integration_tests::{Pg, Session, on_cluster};
 
 #[test]
 fn a_prepared_statement_works_on_the_new_writer() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let mut client = cluster.connector::<Pg>(&[]).connect().await.unwrap();
         let statement = client.prepare("SELECT $1::int + 1, aurora_db_instance_identifier()").await.unwrap();
         assert_eq!(client.query_one(&statement, &[&1]).await.unwrap().get::<_, i32>(0), 2);
@@ -24,7 +24,7 @@ fn a_prepared_statement_works_on_the_new_writer() {
 
 #[test]
 fn a_statement_works_in_transactions_before_and_after_a_failover() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let mut client = cluster.connector::<Pg>(&[]).connect().await.unwrap();
         client.batch_execute("CREATE TABLE t (id int)").await.unwrap();
         let insert = client.prepare("INSERT INTO t VALUES ($1)").await.unwrap();

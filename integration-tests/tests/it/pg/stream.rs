@@ -13,7 +13,7 @@ const NO_PARAMS: [&(dyn ToSql + Sync); 0] = [];
 
 #[test]
 fn a_row_stream_that_is_cut_off_ends_with_the_failover() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let connector = cluster.connector::<Pg>(&[]);
         let mut events = connector.services().subscribe();
         let mut client = connector.connect().await.unwrap();
@@ -37,7 +37,7 @@ fn a_row_stream_that_is_cut_off_ends_with_the_failover() {
 
 #[test]
 fn a_copy_that_is_cut_off_copies_nothing() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         cluster.log_table::<Pg>().await;
         let mut client = cluster.connector::<Pg>(&[]).connect().await.unwrap();
         {
@@ -67,7 +67,7 @@ fn a_copy_that_is_cut_off_copies_nothing() {
 
 #[test]
 fn a_copy_out_that_is_cut_off_ends_with_the_failover() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let mut client = cluster.connector::<Pg>(&[]).connect().await.unwrap();
         {
             let copy =
@@ -89,7 +89,7 @@ fn a_copy_out_that_is_cut_off_ends_with_the_failover() {
 
 #[test]
 fn a_cancelled_statement_is_no_failover_and_tokens_follow_the_connection() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let connector = cluster.connector::<Pg>(&[]);
         let mut client = connector.connect().await.unwrap();
         cluster.replace_writer().await;

@@ -11,7 +11,7 @@ const ENCRYPTED: &str = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid(
 
 #[test]
 fn the_certificate_is_checked_before_and_after_a_failover() {
-    on_built(Cluster::builder().instances(2).tls(true), async |cluster| {
+    on_built::<Pg>(Cluster::builder().instances(2).tls(true), async |cluster| {
         let authority = cluster.ca_pem_path().unwrap().display().to_string();
         let params = [("sslmode", "verify-full"), ("ssl_root_cert", authority.as_str())];
         let mut client = cluster.connector::<Pg>(&params).connect().await.unwrap();
@@ -25,7 +25,7 @@ fn the_certificate_is_checked_before_and_after_a_failover() {
 
 #[test]
 fn a_certificate_of_nobody_we_know_is_an_error_at_once() {
-    on_built(Cluster::builder().instances(1).tls(true), async |cluster| {
+    on_built::<Pg>(Cluster::builder().instances(1).tls(true), async |cluster| {
         // The server's own key does not vouch for itself, and the name of another cluster is not its own.
         let authority = cluster.ca_pem_path().unwrap().display().to_string();
         let address = cluster.names().lookup(&cluster.endpoint())[0].to_string();
@@ -43,7 +43,7 @@ fn a_certificate_of_nobody_we_know_is_an_error_at_once() {
 
 #[test]
 fn a_server_without_encryption_is_refused_when_it_is_required() {
-    on_built(Cluster::builder().instances(1), async |cluster| {
+    on_built::<Pg>(Cluster::builder().instances(1), async |cluster| {
         let start = Instant::now();
         let error = cluster.connector::<Pg>(&[("sslmode", "require")]).connect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Driver(DriverClass::Other), "{error:?}");

@@ -9,7 +9,7 @@ use integration_tests::{Expected, Pg, Session, eventually, failovers, on_cluster
 
 #[test]
 fn a_transaction_fails_once_and_the_client_goes_on() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         cluster.log_table::<Pg>().await;
         let connector = cluster.connector::<Pg>(&[]);
         let mut events = connector.services().subscribe();
@@ -56,7 +56,7 @@ fn a_transaction_fails_once_and_the_client_goes_on() {
 
 #[test]
 fn a_lost_commit_of_a_transaction_object_is_unknown() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         cluster.log_table::<Pg>().await;
         let connector = cluster.connector::<Pg>(&[]);
         let mut client = connector.connect().await.unwrap();
@@ -83,7 +83,7 @@ fn a_lost_commit_of_a_transaction_object_is_unknown() {
 
 #[test]
 fn a_transaction_that_was_rolled_back_is_run_again_and_an_unknown_one_is_not() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         cluster.log_table::<Pg>().await;
         let connector = cluster.connector::<Pg>(&[]);
         let mut client = connector.connect().await.unwrap();

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// timeout is about.
 #[test]
 fn data_that_cannot_be_delivered_ends_the_connection() {
-    on_cluster(3, async |cluster| {
+    on_cluster::<Pg>(3, async |cluster| {
         let params = [("tcp_user_timeout_ms", "1500"), ("connect_timeout_ms", "1000")];
         let connector = cluster.connector::<Pg>(&params);
         let mut events = connector.services().subscribe();

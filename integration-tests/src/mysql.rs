@@ -1,0 +1,67 @@
+//! The adapter of `mysql_async`.
+
+use std::sync::Arc;
+
+use aurora_sim::Engine;
+use aws_wrapper_core::Result;
+use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::services::Services;
+use aws_wrapper_mysql::mysql_async::{Row, from_value};
+use aws_wrapper_mysql::{Conn, Connector, Error};
+
+use crate::adapter::{Adapter, Session, Target};
+
+/// `mysql_async`.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a name for a set of functions")]
+pub struct MySql;
+
+impl Adapter for MySql {
+    type Connector = Connector;
+    type Session = Conn;
+    const ENGINE: Engine = Engine::MySql;
+    const ADMIN: &'static [(&'static str, &'static str)] =
+        &[("user", "root"), ("password", ""), ("plugins", "none")];
+    /// The driver's connection is driven by whoever calls.
+    const TASKS_PER_SESSION: usize = 0;
+
+    fn connector(target: &Target<'_>) -> Result<Connector> {
+        let builder =
+            Connector::builder().host(target.host).port(target.port).services(target.services.clone());
+        let defaults = [("user", "app"), ("password", "secret"), ("database", "app")];
+        let mut params = defaults.iter().chain(target.params);
+        let set = params.try_fold(builder, |builder, (name, value)| builder.set(name, value))?;
+        Ok(set.build()?)
+    }
+
+    fn services(connector: &Connector) -> &Services {
+        connector.services()
+    }
+
+    async fn connect(connector: &Connector) -> Result<Conn> {
+        Ok(connector.connect().await?)
+    }
+}
+
+impl Session for Conn {
+    const WHO: &'static str = "SELECT @@aurora_server_id";
+    const SLEEP: &'static str = "DO SLEEP(60)";
+    const FAILS: &'static str = "SELECT * FROM no_such_table";
+    /// The driver looks at its socket only during a call.
+    const NOTICES_IDLE_LOSS: bool = false;
+
+    async fn run(&mut self, sql: &str) -> Result<u64> {
+        self.query_drop(sql).await.map_err(Error::from)?;
+        Ok(self.affected_rows())
+    }
+
+    async fn ask(&mut self, sql: &str) -> Result<String> {
+        let row: Option<Row> = self.query_first(sql).await.map_err(Error::from)?;
+        let value = row.and_then(|mut row| row.take(0)).map(from_value::<Option<String>>);
+        Ok(value.flatten().unwrap_or_default())
+    }
+
+    fn slot(&self) -> Arc<Slot> {
+        Self::slot(self)
+    }
+}

@@ -1,0 +1,22 @@
+//! `mysql_async`.
+
+use integration_tests::MySql as Driver;
+
+#[path = "../any/cancel.rs"]
+mod cancel;
+#[path = "../any/reader.rs"]
+mod reader;
+#[path = "../any/shutdown.rs"]
+mod shutdown;
+#[path = "../any/silence.rs"]
+mod silence;
+#[path = "../any/storm.rs"]
+mod storm;
+#[path = "../any/topology.rs"]
+mod topology;
+#[path = "../any/transaction.rs"]
+mod transaction;
+#[path = "../any/two_clusters.rs"]
+mod two_clusters;
+#[path = "../any/writer.rs"]
+mod writer;
