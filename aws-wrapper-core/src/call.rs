@@ -129,9 +129,11 @@ impl<'a, D: DriverDialect> Call<'a, D> {
         match self.method {
             Method::Commit => true,
             Method::Query | Method::QueryStream | Method::Execute => {
-                self.sql().is_some_and(lexer::one_may_commit_open)
+                self.sql().is_some_and(|sql| lexer::one_may_commit_open(D::FAMILY, sql))
             }
-            Method::BatchExecute | Method::SimpleQuery => self.sql().is_some_and(lexer::may_commit_open),
+            Method::BatchExecute | Method::SimpleQuery => {
+                self.sql().is_some_and(|sql| lexer::may_commit_open(D::FAMILY, sql))
+            }
             _ => false,
         }
     }

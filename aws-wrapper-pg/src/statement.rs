@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use aws_wrapper_core::driver::Family;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::session::lexer;
 use aws_wrapper_core::session::transaction::TransactionState;
@@ -116,7 +117,7 @@ impl Statement {
         slot: &Arc<Slot>,
         known: &Statements,
     ) -> bool {
-        if !is_about_staleness(error) || lexer::may_commit(self.sql()) {
+        if !is_about_staleness(error) || lexer::may_commit(Family::Postgres, self.sql()) {
             return false;
         }
         if slot.settled(SETTLE_LIMIT).await != TransactionState::Idle {

@@ -326,7 +326,7 @@ fn transaction_of<D: DriverDialect>(call: &Call<'_, D>, lost: &Slot, may_have_ru
         Some(Ending::Commit) => true,
         // Behind a rollback nobody waited for, this call was outside of any transaction.
         Some(Ending::Rollback) => may_have_run && !matches!(call.method(), Method::Begin | Method::Rollback),
-        None => may_have_run && call.sql().is_some_and(lexer::may_commit),
+        None => may_have_run && call.sql().is_some_and(|sql| lexer::may_commit(D::FAMILY, sql)),
     };
     (was_open, was_open && (commits || may_be_committed))
 }

@@ -1,0 +1,137 @@
+//! Just enough of SQL's lexical rules to look at a statement after it failed or to log it. A file for each family.
+//!
+//! The state of a transaction never comes from here: the protocol tells it. Where a text can be read in two ways, the
+//! answer is the careful one.
+
+mod mysql;
+mod postgres;
+mod tokens;
+
+use tokens::{Kind, Token, Tokens};
+
+use crate::driver::Family;
+
+/// Whether `sql` holds a statement that can end a transaction by committing it.
+///
+/// On PostgreSQL these are `COMMIT`, `COMMIT PREPARED`, `END` and `PREPARE TRANSACTION`, and `CALL` and `DO`, whose code
+/// may commit. On MySQL all but queries, changes of rows, and what is known to leave a transaction open: most others
+/// commit first. True also when the text cannot be split reliably: when a literal or comment has no end, or has another
+/// one by other settings of the server.
+pub fn may_commit(family: Family, sql: &str) -> bool {
+    match family {
+        Family::Postgres => holds(family, sql, postgres::Beginning::of_any()),
+        Family::MySql => holds(family, sql, mysql::Fate::Unbegun),
+    }
+}
+
+/// Whether `sql`, sent as several statements, can end a transaction that is open by committing it: as [`may_commit`],
+/// on PostgreSQL without `CALL` and `DO`, which the server does not let do so.
+pub(crate) fn may_commit_open(family: Family, sql: &str) -> bool {
+    match family {
+        Family::Postgres => holds(family, sql, postgres::Beginning::in_open()),
+        Family::MySql => holds(family, sql, mysql::Fate::Unbegun),
+    }
+}
+
+/// As [`may_commit_open`], for a text that is one statement. Costs next to nothing for a query.
+#[inline]
+pub(crate) fn one_may_commit_open(family: Family, sql: &str) -> bool {
+    match family {
+        Family::Postgres => postgres::one_may_commit_open(sql),
+        Family::MySql => mysql::one_may_commit_open(sql),
+    }
+}
+
+/// `sql` with `?` for each literal, be it text or number, and without its comments.
+///
+/// Names, parameters such as `$1` and white space stay. Where a literal's end is uncertain, the rest is left out.
+pub fn redact(family: Family, sql: &str) -> String {
+    let mut out = String::with_capacity(sql.len());
+    redact_into(&mut out, family, sql);
+    out.truncate(out.trim_end().len());
+    out
+}
+
+fn redact_into(out: &mut String, family: Family, sql: &str) {
+    for token in tokens(family, sql) {
+        match token.kind {
+            Kind::Comment => {
+                // It separated what stands on its two sides.
+                if out.ends_with(|last: char| !last.is_whitespace()) {
+                    out.push(' ');
+                }
+            }
+            Kind::Text | Kind::Number => out.push('?'),
+            Kind::Open | Kind::Ambiguous => {
+                out.push_str("? …");
+                break;
+            }
+            Kind::Code => {
+                let (open, body) = mysql::code_parts(token.text);
+                out.push_str(open);
+                redact_into(out, family, body);
+                out.push_str("*/");
+            }
+            Kind::Space | Kind::Word | Kind::Name | Kind::Parameter | Kind::Symbol => {
+                out.push_str(token.text);
+            }
+        }
+    }
+}
+
+/// A statement that is read token by token.
+trait Statement<'a>: Copy {
+    /// Takes in the next token, which neither separates nor is uncertain. Whether the statement may commit, as far as it
+    /// is known by now.
+    fn may_commit(&mut self, token: Token<'a>) -> bool;
+}
+
+/// Whether one of the statements in `sql` may commit; true also when they cannot be told apart.
+fn holds<'a>(family: Family, sql: &'a str, unbegun: impl Statement<'a>) -> bool {
+    let mut statement = unbegun;
+    tokens(family, sql).solid().any(|token| match token.kind {
+        Kind::Open | Kind::Ambiguous => true,
+        Kind::Symbol if token.text == ";" => {
+            statement = unbegun;
+            false
+        }
+        _ => statement.may_commit(token),
+    })
+}
+
+fn tokens(family: Family, sql: &str) -> Tokens<'_> {
+    Tokens::of(
+        sql,
+        match family {
+            Family::Postgres => postgres::first_token,
+            Family::MySql => mysql::first_token,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_breaks_the_lexer() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let parts = [
+            "'", "\"", "`", "$", "$a$", "E'", "\\", "/*", "*/", "/*!", "/*M!1", "80000", "--", "#", "\n",
+            ";", "commit", "set", "select", "1", ".", "e", "-", "ä", " ", "u&", "x", "_utf8", "@", "\0", "(",
+        ];
+        for _ in 0..50_000 {
+            let sql: String = (0..random.usize(..12)).map(|_| parts[random.usize(..parts.len())]).collect();
+            for family in [Family::Postgres, Family::MySql] {
+                let joined: String = tokens(family, &sql).map(|token| token.text).collect();
+                assert_eq!(joined, sql);
+                redact(family, &sql);
+                let (any, open) = (may_commit(family, &sql), may_commit_open(family, &sql));
+                assert!(any || !open, "{family:?}: {sql}");
+                one_may_commit_open(family, &sql);
+            }
+        }
+    }
+}
