@@ -15,6 +15,7 @@ use crate::table::Table;
 use crate::testing::cluster::{FakeCluster, Reach};
 use crate::topology::SnapshotSource;
 use crate::topology::cluster::{Cluster, ClusterSession, ClusterStatus, Mode, Probe, Prober, Verify};
+use crate::topology::reading::read;
 
 /// A cluster under watch and all that keeps it alive.
 struct Watched {
@@ -789,6 +790,29 @@ async fn a_missing_privilege_is_named_at_once() {
         format!("{error:#}").contains("EXECUTE on function pg_catalog.aurora_replica_status()"),
         "{error:#}"
     );
+}
+
+/// Answers as servers do in the middle of a failover: not even with a column.
+#[derive(Debug)]
+struct Speechless;
+
+#[async_trait]
+impl Probe for Speechless {
+    async fn fetch_text(&mut self, _sql: &str) -> crate::Result<Table> {
+        Ok(Table::default())
+    }
+
+    fn has_ended(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_columns_is_no_topology_and_no_error() {
+    let w = watched().await;
+    let reading = read(&w.cluster, &mut Speechless).await.unwrap();
+    assert_eq!((reading.role, reading.writer(), reading.keys().count()), (Role::Unknown, None, 0));
+    assert!(!reading.proves_writer());
 }
 
 #[tokio::test(start_paused = true)]
