@@ -46,14 +46,15 @@ pub(crate) async fn prepare<F: Future<Output = Result<()>>>(
     Ok(template)
 }
 
-/// Runs a server program that must come to its end undisturbed, or it leaves shared memory behind: the keeper waits
-/// for the process whose number is in the file `busy`, and the output goes to a file, because a pipe would end with us.
+/// Runs a server program that comes to its end even when we are killed: the keeper waits for the process whose number is
+/// in the file `busy`, and the output goes to a file, because a pipe would end with us.
 /// `as_server_user` are the words that make it the server user's, and the program.
 pub(crate) async fn to_the_end(
     as_server_user: &[String],
     arguments: &[String],
     input: Option<fs::File>,
     scratch: &Path,
+    given_up: GivenUp,
 ) -> Result<()> {
     let busy = scratch.join("busy").display().to_string();
     let (program, words) = as_server_user.split_last().expect("a command has words");
@@ -61,7 +62,7 @@ pub(crate) async fn to_the_end(
     words.extend(["sh", "-c", r#"echo $$ >"$0" && exec "$@" >"$0.log" 2>&1"#, &busy].map(str::to_owned));
     words.push(program.clone());
     words.extend_from_slice(arguments);
-    let Err(error) = run(&words, input, GivenUp::LeftAlone).await else { return Ok(()) };
+    let Err(error) = run(&words, input, given_up).await else { return Ok(()) };
     let log = fs::read_to_string(scratch.join("busy.log")).unwrap_or_default();
     let last: Vec<&str> = log.lines().rev().take(5).collect();
     Err(Error::invalid(format!("{error}; its output, last line first: {}", last.join(" | "))))

@@ -1,5 +1,5 @@
 -- Blue/green status; no rows until its state file exists.
-CREATE VIEW mysql.rds_topology AS
+CREATE DEFINER = 'root'@'%' VIEW mysql.rds_topology AS
   SELECT t.* FROM JSON_TABLE(aurora_sim.state('bluegreen'), '$[*]' COLUMNS (
     id VARCHAR(50) PATH '$.id', endpoint VARCHAR(255) PATH '$.endpoint', port INT PATH '$.port',
     role VARCHAR(50) PATH '$.role', status VARCHAR(50) PATH '$.status',

@@ -23,6 +23,9 @@ use crate::programs::ServerUser;
 /// A reader applies what it has received; a client may have given it much to do.
 const APPLY_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Seconds after which a writer's idle session with a reader looks around, and sees that it was told to end.
+const HEARTBEAT: f64 = 0.05;
+
 /// MySQL servers, one for each instance.
 #[derive(Debug)]
 pub(crate) struct MySql {
@@ -125,7 +128,7 @@ impl MySql {
         let change = format!(
             "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '{}', SOURCE_PORT = {}, SOURCE_BIND = '{own}', \
              SOURCE_USER = 'root', SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 0, \
-             SOURCE_HEARTBEAT_PERIOD = 1, SOURCE_SSL = 0",
+             SOURCE_HEARTBEAT_PERIOD = {HEARTBEAT}, SOURCE_SSL = 0",
             source.ip(),
             source.port(),
         );
@@ -216,7 +219,12 @@ impl Database for MySql {
 
     async fn wait_for(&self, writer: usize, in_step: &[usize], process: Option<Server>) -> Result<()> {
         match process {
-            Some(_) => self.count(writer, in_step).await,
+            Some(_) => {
+                if self.count(writer, in_step).await? {
+                    self.pulse(writer).await?;
+                }
+                Ok(())
+            }
             // It is told when it answers again.
             None => Ok(()),
         }

@@ -20,8 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(1);
 
 impl MySql {
-    /// Makes commits wait for exactly these readers.
-    pub(super) async fn count(&self, writer: usize, readers: &[usize]) -> Result<()> {
+    /// Makes commits wait for exactly these readers; tells whether some have joined.
+    pub(super) async fn count(&self, writer: usize, readers: &[usize]) -> Result<bool> {
         let counted = &mut *self.counted.lock().await;
         let leaving: Vec<usize> = counted.iter().copied().filter(|i| !readers.contains(i)).collect();
         if !leaving.is_empty() {
@@ -30,7 +30,7 @@ impl MySql {
         }
         let joining: Vec<usize> = readers.iter().copied().filter(|i| !counted.contains(i)).collect();
         if joining.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.set_number(writer, readers.len()).await?;
         if let Err(error) = self.admit(writer, &joining, readers.len()).await {
@@ -39,7 +39,13 @@ impl MySql {
         }
         counted.clear();
         counted.extend_from_slice(readers);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Commits something. A reader never sends a receipt for what it had received before it joined; one for what comes
+    /// later is good for all before it.
+    pub(super) async fn pulse(&self, writer: usize) -> Result<()> {
+        self.link(writer).run(&["REPLACE INTO aurora_sim.pulse VALUES (1, NOW(6))"]).await
     }
 
     /// Makes readers send receipts, and waits until the writer knows of `number` that do.

@@ -8,7 +8,7 @@ use super::{plugin, settings};
 use crate::error::{Attempt, Error, Result};
 use crate::files::write;
 use crate::flavor::Flavor;
-use crate::programs::ServerUser;
+use crate::programs::{GivenUp, ServerUser};
 use crate::template::{fingerprint, prepare, to_the_end};
 
 const COMMON: &str = include_str!("../../sql/mysql/common.sql");
@@ -49,11 +49,11 @@ async fn build(
     scratch: &Path,
 ) -> Result<()> {
     let (program, _) = programs.mysqld();
-    to_the_end(&program, &settings::initialize(programs, data), None, scratch).await?;
+    to_the_end(&program, &settings::initialize(programs, data), None, scratch, GivenUp::Killed).await?;
     let script = scratch.join("script.sql");
     write(&script, &format!("{COMMON}{USERS}{}SHUTDOWN;\n", product(flavor)))?;
     let options = settings::script(programs, data, plugins, flavor, &script);
-    to_the_end(&program, &options, None, scratch).await?;
+    to_the_end(&program, &options, None, scratch, GivenUp::Killed).await?;
     // An error in the script does not end the server with one.
     let log = fs::read_to_string(scratch.join("busy.log")).unwrap_or_default();
     if let Some(line) = log.lines().find(|line| line.contains("[ERROR]")) {

@@ -8,7 +8,7 @@ use super::settings;
 use crate::error::{Attempt, Result};
 use crate::files::write;
 use crate::flavor::Flavor;
-use crate::programs::ServerUser;
+use crate::programs::{GivenUp, ServerUser};
 use crate::template::{fingerprint, prepare, to_the_end};
 
 const COMMON: &str = include_str!("../../sql/postgres/common.sql");
@@ -43,7 +43,7 @@ fn product(flavor: Flavor) -> &'static str {
 async fn build(programs: &Programs, flavor: Flavor, data: &Path, scratch: &Path) -> Result<()> {
     let mut initdb = vec!["-D".to_owned(), data.display().to_string()];
     initdb.extend(INITDB.map(str::to_owned));
-    to_the_end(&programs.as_server_user("initdb"), &initdb, None, scratch).await?;
+    to_the_end(&programs.as_server_user("initdb"), &initdb, None, scratch, GivenUp::LeftAlone).await?;
     load(programs, data, scratch, "template1", &format!("{COMMON}{}", product(flavor))).await?;
     load(programs, data, scratch, "postgres", &format!("{COMMON}{}", product(flavor))).await?;
     load(programs, data, scratch, "template1", USERS).await?;
@@ -63,7 +63,8 @@ async fn load(programs: &Programs, data: &Path, scratch: &Path, database: &str, 
         options.extend(["-c", setting].map(str::to_owned));
     }
     options.push(database.to_owned());
-    to_the_end(&programs.as_server_user("postgres"), &options, Some(input), scratch).await?;
+    to_the_end(&programs.as_server_user("postgres"), &options, Some(input), scratch, GivenUp::LeftAlone)
+        .await?;
     fs::remove_file(&script).attempt(|| format!("delete {}", script.display()))
 }
 

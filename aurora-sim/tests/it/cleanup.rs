@@ -2,9 +2,15 @@
 
 use std::path::Path;
 
-use aurora_sim::Cluster;
+use aurora_sim::Engine;
 
-use crate::client::eventually;
+use crate::client::{builder, eventually, for_each_engine};
+
+for_each_engine! {
+    dropping_a_cluster_ends_everything_also_frozen_servers,
+    a_panic_leaves_nothing_behind,
+    a_start_that_is_given_up_leaves_nothing_behind,
+}
 
 /// Processes whose command line mentions a folder.
 pub(crate) fn processes_of(folder: &Path) -> Vec<String> {
@@ -20,9 +26,8 @@ pub(crate) fn processes_of(folder: &Path) -> Vec<String> {
     found
 }
 
-#[tokio::test]
-async fn dropping_a_cluster_ends_everything_also_frozen_servers() {
-    let cluster = Cluster::builder().instances(2).start().await.unwrap();
+async fn dropping_a_cluster_ends_everything_also_frozen_servers(engine: Engine) {
+    let cluster = builder(engine).instances(2).start().await.unwrap();
     let folder = cluster.folder().to_owned();
     assert!(!processes_of(&folder).is_empty());
     cluster.freeze("instance-2").await.unwrap();
@@ -31,11 +36,10 @@ async fn dropping_a_cluster_ends_everything_also_frozen_servers() {
     assert_eq!(processes_of(&folder), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn a_panic_leaves_nothing_behind() {
+async fn a_panic_leaves_nothing_behind(engine: Engine) {
     let (send, receive) = std::sync::mpsc::channel();
     let task = tokio::runtime::Handle::current().spawn(async move {
-        let cluster = Cluster::builder().instances(1).start().await.unwrap();
+        let cluster = builder(engine).instances(1).start().await.unwrap();
         send.send(cluster.folder().to_owned()).unwrap();
         panic!("on purpose");
     });
@@ -45,13 +49,13 @@ async fn a_panic_leaves_nothing_behind() {
     assert_eq!(processes_of(&folder), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn a_start_that_is_given_up_leaves_nothing_behind() {
-    let unique = format!("aurora-sim-given-up-{}", std::process::id());
+async fn a_start_that_is_given_up_leaves_nothing_behind(engine: Engine) {
+    let unique = format!("aurora-sim-given-up-{engine}-{}", std::process::id());
     let (folder, cache) = (std::env::temp_dir().join(&unique), std::env::temp_dir().join(unique + "-cache"));
     // The first ones make the template, the last ones find it.
-    for patience in [50, 300, 2000, 150] {
-        let start = Cluster::builder().instances(2).folder(&folder).cache(&cache).start();
+    let whole = if engine == Engine::MySql { 15_000 } else { 2000 };
+    for patience in [50, 300, whole, 150] {
+        let start = builder(engine).instances(2).folder(&folder).cache(&cache).start();
         drop(tokio::time::timeout(std::time::Duration::from_millis(patience), start).await);
         assert!(!folder.exists(), "{patience} ms");
         // A copy that was under way has been killed; that takes a moment.

@@ -4,38 +4,49 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use aurora_sim::{Cluster, ErrorKind, FailoverOptions};
+use aurora_sim::{Cluster, Engine, ErrorKind, FailoverOptions};
 use tokio::time::{Instant, sleep};
 
-use crate::client::{connect, connect_instance, eventually, text, topology};
+use crate::client::{builder, connect, connect_instance, connect_to, eventually, for_each_engine};
+
+for_each_engine! {
+    a_failover_promotes_the_reader_that_was_named_and_the_old_writer_returns_as_a_reader,
+    a_failover_takes_less_than_a_third_of_a_second,
+    names_follow_after_the_dns_lag,
+    a_name_set_by_hand_stays_until_it_is_set_again,
+    there_is_no_writer_for_as_long_as_was_ordered,
+    a_cluster_of_one_restarts_its_writer,
+    a_reader_that_misses_data_cannot_take_over,
+    no_acknowledged_write_is_lost_whatever_happens,
+}
 
 const SOON: Duration = Duration::from_secs(10);
 
-#[tokio::test]
-async fn a_failover_promotes_the_reader_that_was_named_and_the_old_writer_returns_as_a_reader() {
-    let cluster = Cluster::builder().instances(3).start().await.unwrap();
+async fn a_failover_promotes_the_reader_that_was_named_and_the_old_writer_returns_as_a_reader(
+    engine: Engine,
+) {
+    let cluster = builder(engine).instances(3).start().await.unwrap();
     let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
-    client.batch_execute("CREATE TABLE t (i int); INSERT INTO t VALUES (1)").await.unwrap();
+    client.run("CREATE TABLE t (i int); INSERT INTO t VALUES (1)").await.unwrap();
     let report = cluster.failover(FailoverOptions::default().to("instance-3")).await.unwrap();
     assert_eq!((report.old_writer.as_str(), report.new_writer.as_str()), ("instance-1", "instance-3"));
     assert_eq!(cluster.writer(), "instance-3");
-    assert!(client.simple_query("SELECT 1").await.is_err());
+    assert!(client.ask("SELECT 1").await.is_err());
 
     let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
-    client.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
+    client.run("INSERT INTO t VALUES (2)").await.unwrap();
     cluster.wait_until_complete(SOON).await.unwrap();
     for instance in cluster.instance_names() {
         let client = connect_instance(&cluster, &instance).await;
-        assert_eq!(text(&client, "SELECT pg_is_in_recovery()").await, (instance != "instance-3").to_string());
-        assert_eq!(topology(&client).await, ["instance-1", "instance-2", "instance-3*"]);
-        eventually("both rows arrive", async || text(&client, "SELECT count(*) FROM t").await == "2").await;
+        assert_eq!(client.role().await, if instance == "instance-3" { "writer" } else { "reader" });
+        assert_eq!(client.topology().await, ["instance-1", "instance-2", "instance-3*"]);
+        eventually("both rows arrive", async || client.text("SELECT count(*) FROM t").await == "2").await;
     }
     cluster.shutdown().await;
 }
 
-#[tokio::test]
-async fn a_failover_takes_less_than_a_third_of_a_second() {
-    let cluster = Cluster::builder().instances(3).start().await.unwrap();
+async fn a_failover_takes_less_than_a_third_of_a_second(engine: Engine) {
+    let cluster = builder(engine).instances(3).start().await.unwrap();
     // Other tests share the machine: the best of some failovers counts.
     let mut best = Duration::MAX;
     for _ in 0..4 {
@@ -49,10 +60,9 @@ async fn a_failover_takes_less_than_a_third_of_a_second() {
     assert!(best < Duration::from_millis(300), "{best:?}");
 }
 
-#[tokio::test]
-async fn names_follow_after_the_dns_lag() {
+async fn names_follow_after_the_dns_lag(engine: Engine) {
     let lag = Duration::from_millis(400);
-    let cluster = Cluster::builder().instances(2).dns_lag(lag).start().await.unwrap();
+    let cluster = builder(engine).instances(2).dns_lag(lag).start().await.unwrap();
     let names = cluster.names();
     let address = |instance: &str| names.lookup(&cluster.instance_endpoint(instance));
     let report = cluster.failover(FailoverOptions::default()).await.unwrap();
@@ -63,9 +73,8 @@ async fn names_follow_after_the_dns_lag() {
     cluster.shutdown().await;
 }
 
-#[tokio::test]
-async fn a_name_set_by_hand_stays_until_it_is_set_again() {
-    let cluster = Cluster::builder().instances(2).start().await.unwrap();
+async fn a_name_set_by_hand_stays_until_it_is_set_again(engine: Engine) {
+    let cluster = builder(engine).instances(2).start().await.unwrap();
     let names = cluster.names();
     let address = |instance: &str| names.lookup(&cluster.instance_endpoint(instance));
     cluster.set_dns("my-cluster", Some("instance-1")).await.unwrap();
@@ -78,31 +87,29 @@ async fn a_name_set_by_hand_stays_until_it_is_set_again() {
     cluster.shutdown().await;
 }
 
-#[tokio::test]
-async fn there_is_no_writer_for_as_long_as_was_ordered() {
-    let cluster = Cluster::builder().instances(2).start().await.unwrap();
+async fn there_is_no_writer_for_as_long_as_was_ordered(engine: Engine) {
+    let cluster = builder(engine).instances(2).start().await.unwrap();
     let outage = Duration::from_millis(300);
     let options = FailoverOptions::default().promote_after(outage).restart_old(false);
     let report = cluster.failover(options).await.unwrap();
     assert!(report.writable_at - report.killed_at >= outage, "{report:?}");
     let address = cluster.names().lookup(&cluster.instance_endpoint("instance-1"))[0];
-    assert!(crate::client::connect_to(address, cluster.port()).await.is_err());
+    assert!(connect_to(engine, address, cluster.port()).await.is_err());
     cluster.start("instance-1").await.unwrap();
     cluster.wait_until_complete(SOON).await.unwrap();
     let client = connect_instance(&cluster, "instance-1").await;
-    assert_eq!(text(&client, "SELECT pg_is_in_recovery()").await, "true");
+    assert_eq!(client.role().await, "reader");
     cluster.shutdown().await;
 }
 
-#[tokio::test]
-async fn a_cluster_of_one_restarts_its_writer() {
-    let cluster = Cluster::builder().instances(1).start().await.unwrap();
+async fn a_cluster_of_one_restarts_its_writer(engine: Engine) {
+    let cluster = builder(engine).instances(1).start().await.unwrap();
     let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
-    client.batch_execute("CREATE TABLE t AS SELECT 1 AS i").await.unwrap();
+    client.run("CREATE TABLE t AS SELECT 1 AS i").await.unwrap();
     cluster.failover(FailoverOptions::default()).await.unwrap();
     let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
-    client.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
-    assert_eq!(text(&client, "SELECT count(*) FROM t").await, "2");
+    client.run("INSERT INTO t VALUES (2)").await.unwrap();
+    assert_eq!(client.text("SELECT count(*) FROM t").await, "2");
     assert_eq!(cluster.reader_endpoint(), "my-cluster.cluster-ro-xyz.us-east-2.rds.amazonaws.com");
     assert_eq!(
         cluster.names().lookup(&cluster.reader_endpoint()),
@@ -111,12 +118,11 @@ async fn a_cluster_of_one_restarts_its_writer() {
     cluster.shutdown().await;
 }
 
-#[tokio::test]
-async fn a_reader_that_misses_data_cannot_take_over() {
-    let cluster = Cluster::builder().instances(2).start().await.unwrap();
+async fn a_reader_that_misses_data_cannot_take_over(engine: Engine) {
+    let cluster = builder(engine).instances(2).start().await.unwrap();
     cluster.freeze("instance-2").await.unwrap();
     let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
-    client.batch_execute("CREATE TABLE t ()").await.unwrap();
+    client.run("CREATE TABLE t (i int)").await.unwrap();
     cluster.kill("instance-1").await.unwrap();
     cluster.thaw("instance-2").await.unwrap();
     let error = cluster.failover(FailoverOptions::default()).await.unwrap_err();
@@ -125,7 +131,7 @@ async fn a_reader_that_misses_data_cannot_take_over() {
     cluster.wait_until_complete(SOON).await.unwrap();
     cluster.failover(FailoverOptions::default()).await.unwrap();
     let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
-    assert_eq!(text(&client, "SELECT count(*) FROM t").await, "0");
+    assert_eq!(client.text("SELECT count(*) FROM t").await, "0");
     cluster.shutdown().await;
 }
 
@@ -140,26 +146,20 @@ impl Load {
     fn start(cluster: &Cluster, number: u64) -> Self {
         let (acknowledged, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (names, port, host) = (cluster.names(), cluster.port(), cluster.endpoint());
+        let engine = cluster.engine();
         let task = tokio::runtime::Handle::current().spawn({
             let (acknowledged, end) = (acknowledged.clone(), end.clone());
             async move {
                 let mut next = 1_u64;
                 while !end.load(Ordering::SeqCst) {
-                    let Ok(client) = crate::client::connect_to(names.lookup(&host)[0], port).await else {
+                    let Ok(client) = connect_to(engine, names.lookup(&host)[0], port).await else {
                         sleep(Duration::from_millis(2)).await;
                         continue;
                     };
                     // A failed number is tried again only with a new one: its outcome is unknown.
-                    while client
-                        .batch_execute(&format!("INSERT INTO t VALUES ({number}, {next})"))
-                        .await
-                        .is_ok()
-                    {
+                    while client.run(&format!("INSERT INTO t VALUES ({number}, {next})")).await.is_ok() {
                         acknowledged.fetch_add(1, Ordering::SeqCst);
-                        client
-                            .batch_execute(&format!("INSERT INTO acknowledged VALUES ({number}, {next})"))
-                            .await
-                            .ok();
+                        client.run(&format!("INSERT INTO acknowledged VALUES ({number}, {next})")).await.ok();
                         next += 1;
                         if end.load(Ordering::SeqCst) {
                             return;
@@ -179,12 +179,11 @@ impl Load {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_acknowledged_write_is_lost_whatever_happens() {
-    let cluster = Cluster::builder().instances(3).start().await.unwrap();
+async fn no_acknowledged_write_is_lost_whatever_happens(engine: Engine) {
+    let cluster = builder(engine).instances(3).start().await.unwrap();
     let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
     client
-        .batch_execute("CREATE TABLE t (w int, i bigint); CREATE TABLE acknowledged (w int, i bigint)")
+        .run("CREATE TABLE t (w int, i bigint); CREATE TABLE acknowledged (w int, i bigint)")
         .await
         .unwrap();
     let loads: Vec<Load> = (0..3).map(|number| Load::start(&cluster, number)).collect();
@@ -216,10 +215,10 @@ async fn no_acknowledged_write_is_lost_whatever_happens() {
         acknowledged += load.stop().await;
     }
     let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
-    let found: u64 = text(&client, "SELECT count(*) FROM t").await.parse().unwrap();
+    let found: u64 = client.text("SELECT count(*) FROM t").await.parse().unwrap();
     assert!(acknowledged > 100, "{acknowledged}");
     assert!(found >= acknowledged, "{acknowledged} acknowledged, {found} found");
     let missing = "SELECT count(*) FROM (SELECT w, i FROM acknowledged EXCEPT SELECT w, i FROM t) x";
-    assert_eq!(text(&client, missing).await, "0");
+    assert_eq!(client.text(missing).await, "0");
     cluster.shutdown().await;
 }

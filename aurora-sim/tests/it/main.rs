@@ -6,6 +6,8 @@ mod cleanup;
 mod client;
 mod failover;
 mod faults;
+mod mysql;
+mod postgres;
 mod program;
 mod start;
 mod switchover;

@@ -4,11 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use aurora_sim::Engine;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::cleanup::processes_of;
-use crate::client::{connect_to, eventually, text};
+use crate::client::{connect_to, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_aurora-sim");
 
@@ -124,15 +125,15 @@ async fn up_prints_endpoints_obeys_ctl_and_ends_cleanly_when_interrupted() {
     let mut up = Up::start("up", &["--instances", "2"]);
     let address =
         |instance: usize| up.endpoints["instances"][instance]["address"].as_str().unwrap().parse().unwrap();
-    let client = connect_to(address(0), 5432).await.unwrap();
-    client.batch_execute("CREATE TABLE t ()").await.unwrap();
+    let client = connect_to(Engine::Postgres, address(0), 5432).await.unwrap();
+    client.run("CREATE TABLE t ()").await.unwrap();
 
     let report = up.ask(&["failover", "--to", "instance-2", "--promote-after", "50ms"]);
     assert_eq!(report["new_writer"], "instance-2");
     assert!(report["writable_at_unix_ms"].as_f64() > report["killed_at_unix_ms"].as_f64());
     up.ask(&["wait"]);
-    let client = connect_to(address(1), 5432).await.unwrap();
-    assert_eq!(text(&client, "SELECT pg_is_in_recovery()").await, "false");
+    let client = connect_to(Engine::Postgres, address(1), 5432).await.unwrap();
+    assert_eq!(client.role().await, "writer");
 
     let commands: [&[&str]; 15] = [
         &["switchover", "--to", "instance-1"],

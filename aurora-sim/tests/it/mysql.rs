@@ -1,0 +1,126 @@
+//! MySQL as the products of Amazon show it.
+
+use aurora_sim::{Cluster, Engine, Flavor};
+use mysql_async::prelude::Queryable;
+
+use crate::client::{Client, builder, connect, connect_instance, connect_mysql};
+
+/// The server's codes for a user who may not come in, and for a variable and tables that do not exist.
+const ACCESS_DENIED: &str = "1045";
+const UNKNOWN_VARIABLE: &str = "1193";
+const NO_SUCH_TABLES: [&str; 2] = ["1109", "1146"];
+
+const AGES: &str = "SELECT MAX(ABS(TIMESTAMPDIFF(SECOND, last_update_timestamp, UTC_TIMESTAMP()))) \
+                    FROM information_schema.replica_host_status";
+
+async fn started(flavor: Flavor, instances: usize) -> Cluster {
+    builder(Engine::MySql).flavor(flavor).instances(instances).start().await.unwrap()
+}
+
+/// The value that `SHOW VARIABLES` gives; `None` when there is no such variable.
+async fn variable(client: &Client, name: &str) -> Option<String> {
+    let Client::MySql(connection) = client else { unreachable!("MySQL only") };
+    let query = format!("SHOW VARIABLES LIKE '{name}'");
+    let row: Option<(String, String)> = connection.lock().await.query_first(query).await.unwrap();
+    row.map(|(_, value)| value)
+}
+
+#[tokio::test]
+async fn aurora_is_known_by_its_variables_and_tables() {
+    let cluster = started(Flavor::Aurora, 2).await;
+    let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
+    assert!(variable(&client, "aurora_version").await.unwrap().starts_with("3."));
+    assert_eq!(variable(&client, "version_comment").await.unwrap(), "Source distribution");
+    assert_eq!(client.text("SELECT @@version_comment").await, "Source distribution");
+    // Blue/green tables exist and are empty; those of global databases do not exist.
+    assert_eq!(client.text("SELECT COUNT(*) FROM mysql.rds_topology").await, "0");
+    let global = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name LIKE 'aurora_global_db%'";
+    assert_eq!(client.text(global).await, "0");
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn statements_about_the_cluster_can_be_prepared() {
+    let cluster = started(Flavor::Aurora, 2).await;
+    let Client::MySql(connection) = connect_instance(&cluster, "instance-2").await else { unreachable!() };
+    let mut connection = connection.into_inner();
+    let query = "SELECT server_id, @@innodb_read_only FROM information_schema.replica_host_status WHERE server_id = ?";
+    let row: Option<(String, u8)> = connection.exec_first(query, ("instance-1",)).await.unwrap();
+    assert_eq!(row, Some(("instance-1".to_owned(), 1)));
+    connection.disconnect().await.unwrap();
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn times_of_the_topology_are_utc_in_every_time_zone() {
+    let shifted = builder(Engine::MySql).instances(2).setting("default-time-zone", "+05:00");
+    let cluster = shifted.start().await.unwrap();
+    let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
+    assert_eq!(client.text("SELECT TIMESTAMPDIFF(HOUR, UTC_TIMESTAMP(), NOW())").await, "5");
+    let age: u32 = client.text(AGES).await.parse().unwrap();
+    assert!(age < 60, "{age}");
+    cluster.kill("instance-2").await.unwrap();
+    let age: u32 = client.text(AGES).await.parse().unwrap();
+    assert!(age < 60, "{age}");
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn other_products_lack_what_is_auroras() {
+    for (flavor, comment, blue_green) in [
+        (Flavor::Plain, "MySQL Community Server - GPL", false),
+        (Flavor::Rds, "Source distribution", true),
+        (Flavor::MultiAz, "Source distribution", true),
+    ] {
+        let cluster = started(flavor, 2).await;
+        let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
+        assert_eq!(variable(&client, "version_comment").await.unwrap(), comment, "{flavor}");
+        assert_eq!(variable(&client, "aurora_version").await, None, "{flavor}");
+        assert_eq!(client.refused("SELECT @@aurora_server_id").await, UNKNOWN_VARIABLE, "{flavor}");
+        let code = client.refused("SELECT * FROM information_schema.replica_host_status").await;
+        assert!(NO_SUCH_TABLES.contains(&code.as_str()), "{flavor}: {code}");
+        let table = "SELECT COUNT(*) FROM information_schema.tables \
+                     WHERE table_schema = 'mysql' AND table_name = 'rds_topology'";
+        assert_eq!(client.text(table).await, u8::from(blue_green).to_string(), "{flavor}");
+        let host = variable(&client, "report_host").await.unwrap();
+        assert_eq!(host.is_empty(), flavor != Flavor::MultiAz, "{flavor}: {host}");
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_multi_az_cluster_tells_its_writer_by_replication() {
+    let cluster = started(Flavor::MultiAz, 3).await;
+    let reader = connect_instance(&cluster, "instance-2").await;
+    let id = reader.text("SELECT @@server_id").await;
+    let own = format!("SELECT endpoint FROM mysql.rds_topology WHERE id = {id}");
+    assert_eq!(reader.text(&own).await, cluster.instance_endpoint("instance-2"));
+    assert_eq!(reader.text("SELECT COUNT(*) FROM mysql.rds_topology").await, "3");
+    let source = async |client: &Client| {
+        let Client::MySql(connection) = client else { unreachable!("MySQL only") };
+        let row: Option<mysql_async::Row> =
+            connection.lock().await.query_first("SHOW REPLICA STATUS").await.unwrap();
+        row.map(|row| row.get::<u32, _>("Source_Server_Id").unwrap())
+    };
+    let writer = connect(&cluster, &cluster.endpoint()).await.unwrap();
+    assert_eq!(source(&writer).await, None);
+    assert_eq!(source(&reader).await, Some(writer.text("SELECT @@server_id").await.parse().unwrap()));
+    cluster.switchover(Some("instance-2")).await.unwrap();
+    assert_eq!(source(&reader).await, None);
+    assert_eq!(source(&writer).await, Some(id.parse().unwrap()));
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_token_is_accepted_in_place_of_a_password() {
+    let cluster = started(Flavor::Aurora, 1).await;
+    let address = cluster.names().lookup(&cluster.endpoint())[0];
+    connect_mysql(address, cluster.port(), "iam").await.unwrap();
+    let token = cluster.folder().join("state/iam_token");
+    std::fs::write(&token, "another\n").unwrap();
+    let denied = connect_mysql(address, cluster.port(), "iam").await.err().expect("the token is wrong");
+    assert_eq!(denied.code.as_deref(), Some(ACCESS_DENIED));
+    std::fs::write(&token, "secret\n").unwrap();
+    connect_mysql(address, cluster.port(), "iam").await.unwrap();
+    cluster.shutdown().await;
+}
