@@ -170,6 +170,18 @@ impl Slot {
         }
     }
 
+    /// Everything that was sent has been answered, and this is the state now. For drivers with one call at a time; most
+    /// calls change nothing, and then this is two loads.
+    #[inline]
+    pub fn set_answered(&self, state: TransactionState) {
+        if self.ending.load(Ordering::Relaxed) != 0 {
+            self.ending.store(0, Ordering::Relaxed);
+        }
+        if self.transaction() != state {
+            self.set_ready(state);
+        }
+    }
+
     /// The server reported an error; its state is not known until it is ready again. Only the reading task calls this.
     pub fn set_unknown(&self) {
         let word = self.status.load(Ordering::Relaxed);

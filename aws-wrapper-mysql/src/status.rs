@@ -14,26 +14,18 @@ pub(crate) fn note_state(conn: &Conn, slot: &Slot) {
     } else {
         TransactionState::Idle
     };
-    note(state, slot);
+    slot.set_answered(state);
 }
 
 /// An error carries no flags: the state stays what it was, except after a deadlock, which rolls everything back.
 ///
-/// A lock wait that took too long (1205) undoes only its statement, unless `innodb_rollback_on_timeout` is set; then the
-/// state is that of a transaction until the next answer, which errs to the careful side.
+/// What else an error did to the transaction the next answer tells: a statement that commits implicitly may have done so
+/// before it failed, and a lock wait that took too long (1205) undoes only its statement, unless
+/// `innodb_rollback_on_timeout` is set.
 pub(crate) fn note_error(error: &ServerError, slot: &Slot) {
-    match error.code {
-        DEADLOCK => note(TransactionState::Idle, slot),
-        _ => note(slot.last_known_transaction(), slot),
+    if error.code == DEADLOCK || slot.last_known_transaction() == TransactionState::Idle {
+        slot.set_answered(TransactionState::Idle);
     }
 }
 
 const DEADLOCK: u16 = 1213;
-
-/// Most calls change nothing, and then this is two loads.
-#[inline]
-fn note(state: TransactionState, slot: &Slot) {
-    if slot.transaction() != state || slot.ending().is_some() {
-        slot.set_ready(state);
-    }
-}

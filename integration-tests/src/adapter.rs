@@ -54,6 +54,8 @@ pub trait Session: Debug + Send + 'static {
     const SLEEP: &'static str;
     /// Is refused by the server, whatever the state of the session.
     const FAILS: &'static str;
+    /// Whether several calls can be under way at once, so that an answer does not end all that was sent.
+    const PIPELINES: bool;
     /// Whether the loss of a connection that nobody uses is noticed by itself, and not by the next call.
     const NOTICES_IDLE_LOSS: bool;
 

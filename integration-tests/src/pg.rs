@@ -46,6 +46,7 @@ impl Session for Client {
     const WHO: &'static str = "SELECT pg_catalog.aurora_db_instance_identifier()";
     const SLEEP: &'static str = "SELECT pg_catalog.pg_sleep(60)";
     const FAILS: &'static str = "SELECT 1/0";
+    const PIPELINES: bool = true;
     const NOTICES_IDLE_LOSS: bool = true;
 
     async fn run(&mut self, sql: &str) -> Result<u64> {
