@@ -251,7 +251,7 @@ impl Inner {
     async fn set_network_locked(&self, state: &mut State, i: usize, fault: NetworkFault) -> Result<()> {
         let proxy = &self.hosts[i].proxy;
         if !fault.is_silent() && std::mem::take(&mut state.instances[i].owes_reset) {
-            proxy.reset();
+            proxy.reset().await;
         }
         if fault == NetworkFault::None {
             proxy.set_latency(Duration::ZERO, Duration::ZERO);

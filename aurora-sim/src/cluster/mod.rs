@@ -188,7 +188,7 @@ impl Cluster {
     pub async fn reset(&self, instance: &str) -> Result<()> {
         let i = self.inner.index(instance)?;
         self.run(async move |inner| {
-            inner.hosts[i].proxy.reset();
+            inner.hosts[i].proxy.reset().await;
             Ok(())
         })
         .await

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::Orders;
 use super::lane::{self, Direction};
+use super::open::Entered;
 
 /// How often a silent connection that has no server yet looks whether its client has left.
 const LEFT_CHECK: Duration = Duration::from_millis(20);
@@ -33,14 +34,17 @@ impl Drop for Counted {
 }
 
 /// Carries one connection to its end.
+///
+/// `entered` is dropped after the sockets: whoever waits for that knows that they are closed.
 pub(super) async fn run(
+    entered: Entered,
     client: TcpStream,
     server: SocketAddr,
     mut orders: watch::Receiver<Orders>,
     live: Arc<AtomicUsize>,
 ) {
     let counted = Counted::new(live);
-    let epoch = orders.borrow().epoch;
+    let epoch = entered.epoch();
     if until_connectable(&client, &mut orders, epoch).await == Next::Drop {
         return;
     }

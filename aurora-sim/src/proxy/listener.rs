@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::open::Open;
 use super::{NetworkFault, Orders, connection};
 use crate::tasks::Tasks;
 
@@ -49,6 +50,7 @@ pub(super) struct Listener {
     pub(super) orders: watch::Receiver<Orders>,
     pub(super) mode: watch::Sender<Option<Mode>>,
     pub(super) live: Arc<AtomicUsize>,
+    pub(super) open: Open,
     pub(super) tasks: Tasks,
 }
 
@@ -102,7 +104,9 @@ impl Listener {
                 changed = self.orders.changed() => changed.map_err(|_| Ended)?,
                 client = listener.accept() => match client {
                     Ok((client, _)) => {
-                        let connection = connection::run(client, self.server, self.orders.clone(), self.live.clone());
+                        let entered = self.open.enter(self.orders.borrow().epoch);
+                        let connection =
+                            connection::run(entered, client, self.server, self.orders.clone(), self.live.clone());
                         self.tasks.spawn(connection);
                     }
                     Err(error) => self.failed(&error).await?,

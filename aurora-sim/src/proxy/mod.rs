@@ -6,6 +6,7 @@
 mod connection;
 mod lane;
 mod listener;
+mod open;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::listener::{Listener, Mode};
+use self::open::Open;
 use crate::tasks::Tasks;
 
 /// A listener changes its ways within milliseconds.
@@ -67,6 +69,7 @@ pub(crate) struct Proxy {
     /// What the listener does by now.
     mode: watch::Receiver<Option<Mode>>,
     live: Arc<AtomicUsize>,
+    open: Open,
 }
 
 impl Proxy {
@@ -76,10 +79,18 @@ impl Proxy {
         let live = Arc::new(AtomicUsize::new(0));
         let (done, mode) = watch::channel(None);
         let reserved = listener::reserve(address)?;
-        let listener =
-            Listener { address, server, orders: watch, mode: done, live: live.clone(), tasks: tasks.clone() };
+        let open = Open::default();
+        let listener = Listener {
+            address,
+            server,
+            orders: watch,
+            mode: done,
+            live: live.clone(),
+            open: open.clone(),
+            tasks: tasks.clone(),
+        };
         tasks.spawn(listener.run(reserved));
-        Ok(Self { orders, mode, live })
+        Ok(Self { orders, mode, live, open })
     }
 
     /// The server runs: accept connections.
@@ -112,9 +123,11 @@ impl Proxy {
         self.orders.send_modify(|orders| (orders.latency_up, orders.latency_down) = (up, down));
     }
 
-    /// Resets every live connection, also silent ones.
-    pub(crate) fn reset(&self) {
+    /// Resets every live connection, also silent ones; when this returns, it is done.
+    pub(crate) async fn reset(&self) {
         self.orders.send_modify(|orders| orders.epoch += 1);
+        let epoch = self.orders.borrow().epoch;
+        let _ = timeout(OBEDIENCE_DEADLINE, self.open.none_before(epoch)).await;
     }
 
     /// Waits until a client that connects now meets what was ordered.

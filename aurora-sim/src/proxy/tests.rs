@@ -110,7 +110,7 @@ async fn a_reset_is_seen_at_once_and_new_connections_work() {
     let (proxy, address, _tasks) = echo().await;
     let mut stream = connect(address).await;
     ping(&mut stream).await.unwrap();
-    proxy.reset();
+    proxy.reset().await;
     let error = timeout(SHORT, stream.read_u8()).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     ping(&mut connect(address).await).await.unwrap();

@@ -20,3 +20,5 @@ mod transaction;
 mod two_clusters;
 #[path = "../any/writer.rs"]
 mod writer;
+
+mod dropped;

@@ -29,6 +29,7 @@ mod pipelined;
 mod plain;
 mod secrets;
 mod session_terminated;
+mod short_silence;
 mod statement;
 mod stream;
 mod tls;

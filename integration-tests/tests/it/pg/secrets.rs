@@ -15,7 +15,7 @@ fn no_log_no_error_and_no_debug_output_has_a_password() {
     let mut show = |thing: &dyn Debug| writeln!(shown, "{thing:?} {thing:#?}").unwrap();
     let log = on_logged_cluster::<Pg>(2, async |cluster| {
         tracing::trace!("nothing is too detailed");
-        let mut admin = cluster.admin::<integration_tests::Pg>("instance-1").await;
+        let mut admin = cluster.admin::<Pg>("instance-1").await;
         admin.ask(&format!("ALTER ROLE app PASSWORD '{RIGHT}'")).await.unwrap();
         drop(admin);
         let services = Services::with_resolver(ClusterNames::new([cluster.names()]));
