@@ -140,9 +140,24 @@ pub(crate) fn ended(slot: &Slot) -> DriverError {
     DriverError::ended(slot.end_reason().cloned().unwrap_or_else(unknown), None)
 }
 
-/// The driver's words, without the name of the variant in front.
+/// The driver's words, without the name of the variant in front, and what they mean where they do not say it.
 fn describe(error: &mysql_async::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+    use mysql_async::DriverError as MysqlError;
+    let text = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let hint = match error {
+        mysql_async::Error::Driver(MysqlError::UnknownAuthPlugin { .. }) => {
+            "; MySQL 9 offers a method at random to a user it does not know: check the user name"
+        }
+        mysql_async::Error::Driver(MysqlError::CleartextPluginDisabled) => {
+            "; the server asks for the password as it is: set `enable_cleartext_plugin=true`, and TLS by `sslmode` or \
+             `ssl_root_cert`"
+        }
+        mysql_async::Error::Driver(MysqlError::NoClientSslFlagFromServer) => {
+            "; set `sslmode` to `prefer` or `disable` if connections may be in the clear"
+        }
+        _ => "",
+    };
+    format!("{text}{hint}")
 }
 
 /// The wrapper's error for one of the adapter's.

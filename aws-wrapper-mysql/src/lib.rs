@@ -1,4 +1,66 @@
 //! mysql_async with failover and cluster awareness for Amazon Aurora and RDS.
+//!
+//! ```no_run
+//! # #[tokio::main]
+//! # async fn main() -> aws_wrapper_mysql::Result<()> {
+//! let connector = aws_wrapper_mysql::Connector::builder()
+//!     .url("mysql://app:secret@my-cluster.cluster-xyz.us-east-2.rds.amazonaws.com/app")?
+//!     .set("ssl_root_cert", "/etc/ssl/rds-global-bundle.pem")?
+//!     .build()?;
+//! let mut conn = connector.connect().await?;
+//! let ids: Vec<u64> = conn.exec("select id from t where k = ?", (7,)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Conn`] has the methods of [`mysql_async::Conn`], by the same names and with the same arguments, and implements the
+//! driver's [`Queryable`](mysql_async::prelude::Queryable); rows and types are the driver's own. With a plain MySQL or
+//! MariaDB server it works the same; failover then needs several hosts in the URL and `plugins=failover`.
+//!
+//! # Two errors
+//!
+//! The methods of a connection fail with the driver's own [`mysql_async::Error`]: what the server or the driver said comes
+//! as the driver made it (`Err(Error::Server(e)) if e.code == 1062` goes on working), what the wrapper has to say travels
+//! inside `Error::Other`, where [`wrapper_error`] finds it. [`Error`] answers questions about either kind, and `?` turns
+//! each into the other.
+//!
+//! # When a connection is lost
+//!
+//! The call that was running fails with one error. It says what happened, and whether repeating is safe; the statement
+//! is never repeated behind your back, because it may have run. The next call goes to the new host.
+//!
+//! ```no_run
+//! # async fn run(conn: &mut aws_wrapper_mysql::Conn) -> aws_wrapper_mysql::Result<()> {
+//! use aws_wrapper_mysql::Error;
+//! use aws_wrapper_mysql::core::error::RetryAdvice;
+//!
+//! if let Err(error) = conn.query_drop("update t set n = n + 1").await.map_err(Error::from) {
+//!     match error.retry_advice() {
+//!         RetryAdvice::RetryStatement if !error.statement_may_have_run() => {} // safe to repeat at once
+//!         RetryAdvice::RetryStatement => {}   // the connection works again; look whether it ran
+//!         RetryAdvice::RetryTransaction => {} // the connection works again; begin the transaction anew
+//!         _ => return Err(error),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What differs from the driver
+//!
+//! - Dropping the future of a call closes the connection and never leaves it in the middle of an answer; the next call
+//!   says so once. See [`Conn`].
+//! - [`Statement`] is logical: it is prepared again by itself on a new connection, and when the driver's cache has dropped
+//!   it. A statement of the driver's own, which its trait returns, is a number of one connection: on another it fails with
+//!   error 1243, never runs something else.
+//! - A transaction begins in one round trip, whatever its options.
+//! - The driver looks at a connection only during a call: a loss between two calls is noticed by the second, which
+//!   therefore may have run as far as anybody knows.
+//! - `prefer_socket` is always off: the driver would reconnect to a path of the server on the client's machine.
+//! - mysql_async sets neither a connect deadline nor `TCP_USER_TIMEOUT` and takes no socket of ours: the wrapper bounds
+//!   connects and calls itself (`connect_timeout_ms`, `socket_timeout_ms`), and `tcp_user_timeout_ms` means nothing here.
+//! - The driver takes the process's TLS provider: where none is installed when a connector with TLS is built, ring is.
+//! - The driver's pool is not used: its connections know nothing of a cluster.
 
 pub mod conn;
 pub mod connector;
@@ -14,8 +76,10 @@ mod lane;
 mod methods;
 mod physical;
 mod queryable;
+mod retry;
 mod status;
 mod tls;
+mod to_connection;
 
 pub use aws_wrapper_core as core;
 pub use mysql_async;

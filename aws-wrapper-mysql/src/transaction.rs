@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::registry::Ending;
+use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{DriverError as MysqlError, TxOpts};
 
@@ -84,7 +85,8 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         let slot = self.conn.physical.slot();
         self.conn.transaction = None;
-        if !self.is_over && !slot.has_ended() {
+        // A deadlock has ended it already.
+        if !self.is_over && !slot.has_ended() && slot.transaction() != TransactionState::Idle {
             slot.set_ending(Ending::Rollback);
             self.conn.rollback_due = Some(slot.id());
         }

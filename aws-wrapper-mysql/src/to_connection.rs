@@ -1,0 +1,28 @@
+//! `"select 1".first(&mut conn)`: the driver's helper traits on the wrapper's connections.
+//!
+//! They take the driver's own connection. It is opened as for any other call, with plugins and recovery; what the driver
+//! then does on it, nobody sees.
+
+use aws_wrapper_core::method::Method;
+use futures_util::FutureExt;
+use mysql_async::ToConnectionResult;
+use mysql_async::prelude::ToConnection;
+
+use crate::conn::{Conn, opened};
+use crate::transaction::Transaction;
+
+impl<'a> ToConnection<'a, 'static> for &'a mut Conn {
+    fn to_connection(self) -> ToConnectionResult<'a, 'static> {
+        let opening = async move {
+            let driver = opened!(self, Method::QueryStream, None, |_driver| async { Ok(()) });
+            Ok(driver.into())
+        };
+        ToConnectionResult::Mediate(opening.boxed())
+    }
+}
+
+impl<'a> ToConnection<'a, 'static> for &'a mut Transaction<'_> {
+    fn to_connection(self) -> ToConnectionResult<'a, 'static> {
+        self.conn().to_connection()
+    }
+}
