@@ -260,7 +260,7 @@ impl<D: DriverDialect> Builder<D> {
         let learner =
             plugins::needs_topology(codes, is_cluster).then(|| (Arc::clone(&topology), Arc::clone(&prober)));
         let end = Arc::new(Dialler { driver: Arc::clone(&driver), shared: Arc::clone(shared), learner });
-        let pipeline = Pipeline::new(&plugins, end);
+        let pipeline = Pipeline::new(&plugins, end, self.settings.network.socket_timeout);
         let _ = chain.set(Arc::downgrade(pipeline.application()));
         let _ = prober_chain.set(Arc::downgrade(pipeline.monitoring()));
         Ok(Connector {

@@ -68,6 +68,8 @@ pub enum Phase {
     Connect,
     /// Waiting for a topology that answers the question.
     Topology,
+    /// The answer to one call of the application: `socket_timeout_ms`.
+    Call,
     /// A whole failover.
     Failover,
     /// One query of the wrapper's own, such as the role query.
@@ -325,7 +327,10 @@ impl Error {
             Some(report) => report.statement_may_have_run,
             None => {
                 !self.0.nothing_sent
-                    && matches!(self.0.kind, ErrorKind::Driver(_) | ErrorKind::HostUnavailable)
+                    && matches!(
+                        self.0.kind,
+                        ErrorKind::Driver(_) | ErrorKind::HostUnavailable | ErrorKind::Timeout(Phase::Call)
+                    )
             }
         }
     }

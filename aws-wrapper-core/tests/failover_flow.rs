@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_wrapper_core::connector::Connector;
-use aws_wrapper_core::error::{DriverClass, ErrorKind, FailoverOutcome, RetryAdvice, TransactionOutcome};
+use aws_wrapper_core::error::{
+    DriverClass, ErrorKind, FailoverOutcome, Phase, RetryAdvice, TransactionOutcome,
+};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::registry::{EndReason, Purpose};
@@ -24,6 +26,23 @@ const UNKNOWN: ErrorKind = ErrorKind::Failover(FailoverOutcome::TransactionUnkno
 
 /// The monitor has credentials of its own, so that no connection of its can be handed to a session.
 const APART: (&str, &str) = ("topology_monitoring_user", "monitor");
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_takes_longer_than_its_limit_fails_and_is_no_failover() {
+    let world = World::new();
+    let client = world.settled(&[("socket_timeout_ms", "100")]).await;
+    let mut heard = world.listen();
+    world.driver.plan(On::Call, "i-1", 1, Outcome::Slow(SECOND));
+    let (result, took) = timed(client.query("select 1")).await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Call), "{error:?}");
+    assert!(error.to_string().contains("socket_timeout_ms"), "{error}");
+    assert!(error.statement_may_have_run() && !error.is_failover_success());
+    assert_eq!(took, 100 * MS);
+    assert!(heard.all().is_empty(), "the host is fine");
+    world.driver.plan(On::Call, "i-1", 1, Outcome::Slow(50 * MS));
+    assert_eq!(client.query("select 1").await.unwrap(), "i-1");
+}
 
 /// The writer is gone and `i-2` has taken its place.
 fn crash(world: &World) {

@@ -48,6 +48,8 @@ pub struct Settings {
 pub struct NetworkSettings {
     /// Limit for opening one connection as a whole. Default: 10 s.
     pub connect_timeout: Duration,
+    /// Limit for the answer to one call; nothing for none, the default.
+    pub socket_timeout: Option<Duration>,
     /// Whether idle connections are probed by the operating system. Default: true.
     pub tcp_keep_alive: bool,
     /// How long sent data may stay unacknowledged; nothing for the system's own limit. Default: 45 s.
@@ -176,6 +178,7 @@ impl Default for NetworkSettings {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
+            socket_timeout: None,
             tcp_keep_alive: true,
             tcp_user_timeout: Some(Duration::from_secs(45)),
         }
@@ -275,6 +278,7 @@ impl Settings {
 impl NetworkSettings {
     fn read(&mut self, config: &Config) {
         config.read("connect_timeout_ms", &mut self.connect_timeout);
+        config.read("socket_timeout_ms", &mut self.socket_timeout);
         config.read("tcp_keep_alive", &mut self.tcp_keep_alive);
         config.read("tcp_user_timeout_ms", &mut self.tcp_user_timeout);
     }
@@ -473,6 +477,7 @@ mod tests {
         ("plugins", "failover"),
         ("auto_sort_plugins", "off"),
         ("connect_timeout_ms", "3s"),
+        ("socket_timeout_ms", "1s"),
         ("tcp_keep_alive", "no"),
         ("tcp_user_timeout_ms", "0"),
         ("sslmode", "verify-full"),

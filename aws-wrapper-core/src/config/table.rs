@@ -72,6 +72,16 @@ pub const PARAMETERS: &[Parameter] = &[
         doc: "Limit for opening one connection: name, dial, TLS, authentication and role check together.",
     },
     Parameter {
+        name: "socket_timeout_ms",
+        aliases: &["socketTimeout"],
+        kind: millis(0),
+        default: "0",
+        group: NETWORK,
+        doc: "Limit for the answer to one call, all its rows included; not for results that are read row by row. \
+              The call then fails, which is no failover: a slow statement is not a lost host. With MySQL its \
+              connection is closed; with PostgreSQL the statement runs on, and later calls wait behind it. `0`: none.",
+    },
+    Parameter {
         name: "tcp_keep_alive",
         aliases: &[],
         kind: Kind::Bool,
@@ -86,7 +96,8 @@ pub const PARAMETERS: &[Parameter] = &[
         default: "45000",
         group: NETWORK,
         doc: "How long sent data may stay unacknowledged before the operating system gives the connection \
-              up. `0`: the system's own limit, often a quarter of an hour.",
+              up. `0`: the system's own limit, often a quarter of an hour. PostgreSQL only: the MySQL driver \
+              does not let it be set.",
     },
     Parameter {
         name: "sslmode",

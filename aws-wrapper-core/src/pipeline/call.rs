@@ -2,10 +2,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::call::Call;
 use crate::driver::DriverDialect;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::pipeline::Pipeline;
 use crate::plugin::{ConnectionPlugin, Recovery, Step};
 
@@ -24,9 +27,11 @@ impl<D: DriverDialect> Pipeline<D> {
     {
         let mut entered = Entered { call, observers: &self.chain(call.method()).observers, count: 0 };
         let admitted = if entered.observers.is_empty() { Ok(()) } else { entered.enter().await };
-        let result = match admitted {
-            Ok(()) => exchange().await,
-            Err(error) => Err(error),
+        let result = match (admitted, self.call_limit) {
+            (Ok(()), None) => exchange().await,
+            // Boxed, so that the future of a call without a limit stays small.
+            (Ok(()), Some(limit)) => Box::pin(within(limit, exchange())).await,
+            (Err(error), _) => Err(error),
         };
         drop(entered);
         match result {
@@ -68,6 +73,14 @@ impl<D: DriverDialect> Pipeline<D> {
             error
         })
     }
+}
+
+/// Gives an exchange up that takes longer than `limit`: dropping it is the adapter's business.
+async fn within<T>(limit: Duration, exchange: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(limit, exchange).await.unwrap_or_else(|_| {
+        let text = format!("no answer within the {} ms of `socket_timeout_ms`", limit.as_millis());
+        Err(Error::new(ErrorKind::Timeout(Phase::Call), text))
+    })
 }
 
 /// Runs `after` for exactly those plugins whose `before` ran, in reverse, whatever ends the call.

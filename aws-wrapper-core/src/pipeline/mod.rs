@@ -8,6 +8,7 @@ pub mod connect;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::driver::DriverDialect;
 use crate::method::{Method, MethodSet};
@@ -19,6 +20,8 @@ pub struct Pipeline<D: DriverDialect> {
     calls: [CallChain<D>; Method::COUNT],
     application: Arc<ConnectChain<D>>,
     monitoring: Arc<ConnectChain<D>>,
+    /// How long a call may wait for its answer; nothing for as long as it takes.
+    call_limit: Option<Duration>,
 }
 
 /// The plugins of one method, outermost first.
@@ -30,7 +33,11 @@ struct CallChain<D: DriverDialect> {
 }
 
 impl<D: DriverDialect> Pipeline<D> {
-    pub(crate) fn new(plugins: &[Arc<dyn ConnectionPlugin<D>>], end: Arc<connect::Dialler<D>>) -> Self {
+    pub(crate) fn new(
+        plugins: &[Arc<dyn ConnectionPlugin<D>>],
+        end: Arc<connect::Dialler<D>>,
+        call_limit: Option<Duration>,
+    ) -> Self {
         let wanting = |method: Method, wants: fn(&dyn ConnectionPlugin<D>) -> MethodSet| {
             plugins.iter().filter(|plugin| wants(plugin.as_ref()).contains(method)).cloned().collect()
         };
@@ -52,6 +59,7 @@ impl<D: DriverDialect> Pipeline<D> {
             calls,
             application: Arc::new(ConnectChain::new(application, Arc::clone(&end))),
             monitoring: Arc::new(ConnectChain::new(monitoring, end)),
+            call_limit,
         }
     }
 
