@@ -34,8 +34,9 @@ const COMMON: [&str; 17] = [
 /// What a server in a cluster has besides. It begins as a reader; its duty follows by SQL.
 ///
 /// Relay logs survive a restart: they may hold the only other copy of what was acknowledged. Binary logs are kept for
-/// ever: a reader that has to begin anew gets all of them.
-const MEMBER: [&str; 12] = [
+/// ever: a reader that has to begin anew gets all of them, also what it has written itself in a former life
+/// (`replicate-same-server-id`).
+const MEMBER: [&str; 13] = [
     "--read-only=ON",
     "--super-read-only=ON",
     "--log-bin=binlog",
@@ -43,6 +44,7 @@ const MEMBER: [&str; 12] = [
     "--relay-log-recovery=OFF",
     "--binlog-expire-logs-seconds=0",
     "--replica-net-timeout=10",
+    "--replicate-same-server-id=ON",
     "--skip-name-resolve",
     "--max-connections=500",
     "--socket=",

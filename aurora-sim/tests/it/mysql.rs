@@ -1,9 +1,15 @@
 //! MySQL as the products of Amazon show it.
 
-use aurora_sim::{Cluster, Engine, Flavor};
-use mysql_async::prelude::Queryable;
+use std::time::Duration;
 
-use crate::client::{Client, builder, connect, connect_instance, connect_mysql};
+use aurora_sim::{Cluster, Engine, FailoverOptions, Flavor};
+use mysql_async::prelude::Queryable;
+use tokio::time::timeout;
+
+use crate::client::{Client, builder, connect, connect_instance, connect_mysql, eventually};
+
+const SHORT: Duration = Duration::from_millis(200);
+const SOON: Duration = Duration::from_secs(20);
 
 /// The server's codes for a user who may not come in, and for a variable and tables that do not exist.
 const ACCESS_DENIED: &str = "1045";
@@ -122,5 +128,38 @@ async fn a_token_is_accepted_in_place_of_a_password() {
     assert_eq!(denied.code.as_deref(), Some(ACCESS_DENIED));
     std::fs::write(&token, "secret\n").unwrap();
     connect_mysql(address, cluster.port(), "iam").await.unwrap();
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_old_writer_with_a_transaction_that_nobody_else_has_begins_anew() {
+    let cluster = started(Flavor::Aurora, 3).await;
+    let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
+    client.run("CREATE TABLE t (i INT); INSERT INTO t VALUES (1)").await.unwrap();
+    let identity = client.text("SELECT @@server_uuid").await;
+    for reader in cluster.readers() {
+        let address = cluster.direct_address(&reader);
+        let options = mysql_async::OptsBuilder::default()
+            .ip_or_hostname(address.ip().to_string())
+            .tcp_port(address.port())
+            .user(Some("root"))
+            .prefer_socket(Some(false));
+        let mut administrator = mysql_async::Conn::new(options).await.unwrap();
+        administrator.query_drop("STOP REPLICA IO_THREAD").await.unwrap();
+        administrator.disconnect().await.unwrap();
+    }
+    // It is in the binary log, and is never acknowledged.
+    let write = client.run("INSERT INTO t VALUES (2)");
+    assert!(timeout(SHORT, write).await.is_err());
+
+    cluster.failover(FailoverOptions::default()).await.unwrap();
+    cluster.wait_until_complete(SOON).await.unwrap();
+    let client = connect_instance(&cluster, "instance-1").await;
+    assert_ne!(client.text("SELECT @@server_uuid").await, identity);
+    // What it wrote itself in its former life comes back from the others.
+    eventually("the history arrives", async || {
+        client.ask("SELECT GROUP_CONCAT(i) FROM t").await.is_ok_and(|rows| rows == "1")
+    })
+    .await;
     cluster.shutdown().await;
 }
