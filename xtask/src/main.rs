@@ -10,7 +10,7 @@ cargo xtask demo [--rounds N] [--connections N] [--promote-after MS] [--dns-lag 
     A real three-instance cluster, the writer killed under load, the wrapper and the bare driver side by side.
     Writes target/demo/report.json and target/demo/timeline.svg.
 cargo xtask test [FILTER]
-    The whole test suite: unit tests, documentation tests, and the behaviour suite on real clusters.
+    The whole test suite: unit tests, documentation tests, and the behaviour suite on real clusters of both engines.
 cargo xtask bench [--blocks N]
     The loopback ratio against the bare driver, memory per connection, and the pipeline on a mock driver.
     Writes target/bench/report.md and target/bench/report.json.
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         "demo" => packages::ensure().and_then(|()| run::demo(rest)),
-        "test" => packages::ensure().and_then(|()| run::test(rest)),
+        "test" => packages::ensure_all().and_then(|()| run::test(rest)),
         "bench" => packages::ensure().and_then(|()| run::bench(rest)),
         "docs" => run::docs(),
         "features" => run::features(),

@@ -3,43 +3,65 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const PACKAGES: &str = "postgresql";
+use crate::run;
 
 /// Makes sure that PostgreSQL's server programs are there.
 pub(crate) fn ensure() -> Result<(), String> {
     if has_postgres() {
         return Ok(());
     }
-    let by_hand = format!("apt-get update && apt-get install -y --no-install-recommends {PACKAGES}");
-    if !may_install() {
-        return Err(format!(
-            "PostgreSQL's server programs are missing; install them with: sudo sh -c '{by_hand}'"
-        ));
-    }
     // A cluster of the distribution's own would start a server nobody asked for.
-    let script = format!(
-        "mkdir -p /etc/postgresql-common && \
+    let no_cluster = "mkdir -p /etc/postgresql-common && \
          (test -e /etc/postgresql-common/createcluster.conf || \
-          echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf) && \
-         apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends {PACKAGES}"
+          echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf) && ";
+    install("PostgreSQL's server programs", "postgresql", no_cluster, has_postgres)
+}
+
+/// Makes sure that MySQL is there, too: Debian's packages in a cache folder, and a compiler for the simulator's plugin.
+pub(crate) fn ensure_all() -> Result<(), String> {
+    ensure()?;
+    if !has_compiler() {
+        install("a C compiler", "gcc libc6-dev", "", has_compiler)?;
+    }
+    run::install_mysql().map_err(|error| {
+        format!(
+            "MySQL could not be installed ({error}); see `cargo run -p aurora-sim -- doctor --engine mysql`"
+        )
+    })
+}
+
+/// Installs packages where that is allowed. `before` is a shell command that comes first.
+fn install(what: &str, packages: &str, before: &str, is_there: impl Fn() -> bool) -> Result<(), String> {
+    let by_hand = format!("apt-get update && apt-get install -y --no-install-recommends {packages}");
+    if !may_install() {
+        return Err(format!("{what}: missing; install with: sudo sh -c '{by_hand}'"));
+    }
+    let script = format!(
+        "{before}apt-get update -q && \
+         DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends {packages}"
     );
     let status = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).status();
     match status {
-        Ok(status) if status.success() && has_postgres() => Ok(()),
-        _ => Err(format!("PostgreSQL could not be installed; try: {by_hand}")),
+        Ok(status) if status.success() && is_there() => Ok(()),
+        _ => Err(format!("{what}: not installed; try: {by_hand}")),
     }
+}
+
+fn has_compiler() -> bool {
+    answers("cc")
 }
 
 /// The server programs are outside the usual path on Debian.
 fn has_postgres() -> bool {
-    let on_path = |name: &str| {
-        let found = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        found.is_ok_and(|status| status.success())
-    };
     let debian = std::fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut versions| {
         versions.any(|version| version.is_ok_and(|version| version.path().join("bin/initdb").exists()))
     });
-    debian || on_path("initdb")
+    debian || answers("initdb")
+}
+
+fn answers(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
 }
 
 /// Root on a machine with Debian's package tool.

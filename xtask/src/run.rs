@@ -25,6 +25,11 @@ pub(crate) fn test(rest: &[String]) -> Result<(), String> {
     cargo(&words)
 }
 
+/// Downloads and unpacks MySQL, unless that was done before.
+pub(crate) fn install_mysql() -> Result<(), String> {
+    cargo(&["run", "--quiet", "--package", "aurora-sim", "--", "install", "--engine", "mysql"])
+}
+
 pub(crate) fn docs() -> Result<(), String> {
     cargo(&["run", "--quiet", "--package", "aws-wrapper-core", "--example", "parameters"])
 }
