@@ -10,14 +10,17 @@ use crate::error::Error;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Flavor {
-    /// Amazon Aurora PostgreSQL: Aurora's functions and `rds.extensions` with `aurora_stat_utils`.
+    /// Amazon Aurora. PostgreSQL: its functions and `rds.extensions` with `aurora_stat_utils`. MySQL: its variables and
+    /// `information_schema.replica_host_status`.
     #[default]
     Aurora,
-    /// Amazon RDS for PostgreSQL: `rds.extensions` with `rds_tools`, no function of Aurora.
+    /// Amazon RDS. PostgreSQL: `rds.extensions` with `rds_tools`, no function of Aurora. MySQL: `version_comment` is
+    /// `Source distribution`, `report_host` is empty.
     Rds,
-    /// An RDS Multi-AZ DB cluster: as [`Rds`](Self::Rds), with the topology in `rds_tools`.
+    /// An RDS Multi-AZ DB cluster: as [`Rds`](Self::Rds), with the topology in `rds_tools`; of MySQL with the topology in
+    /// `mysql.rds_topology` and an address in `report_host`.
     MultiAz,
-    /// PostgreSQL as it comes.
+    /// The product as it comes.
     Plain,
 }
 

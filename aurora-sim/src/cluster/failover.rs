@@ -149,11 +149,8 @@ impl Inner {
             // A server that was down may have missed too much, and a writer that was killed has a history of its own.
             if !instance.is_up() || instance.demoted {
                 instance.outdated = true;
-            } else if let Some(server) = instance.server {
-                instance.follows_since = Some(Instant::now());
-                if !self.database.follow(i, new, server).await? {
-                    self.rebuild(state, i);
-                }
+            } else {
+                self.follow(state, i).await;
             }
         }
         let end = Instant::now() + FOLLOW_DEADLINE;
@@ -170,6 +167,20 @@ impl Inner {
         };
         state.last_failover = Some(report.clone());
         Ok(report)
+    }
+
+    /// Makes a reader follow the writer, or begins to replace its data when it cannot. A frozen one is told when it thaws.
+    pub(super) async fn follow(self: &Arc<Self>, state: &mut State, i: usize) {
+        let instance = &mut state.instances[i];
+        let Some(server) = instance.server.filter(|_| !instance.frozen) else { return };
+        instance.follows_since = Some(Instant::now());
+        let follows = self.database.follow(i, state.writer, server).await.unwrap_or_else(|error| {
+            tracing::warn!(instance = self.hosts[i].name, %error, "does not follow the writer");
+            false
+        });
+        if !follows {
+            self.rebuild(state, i);
+        }
     }
 
     /// Gives a reader that has just started the time to catch up.

@@ -217,7 +217,7 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) async fn thaw(&self, i: usize) -> Result<()> {
+    pub(super) async fn thaw(self: &Arc<Self>, i: usize) -> Result<()> {
         let state = &mut *self.state.lock().await;
         let instance = &mut state.instances[i];
         if !std::mem::replace(&mut instance.frozen, false) {
@@ -238,6 +238,8 @@ impl Inner {
         if i == state.writer {
             // Readers may have died meanwhile.
             self.apply_step(state).await?;
+        } else if !state.instances[i].demoted {
+            self.follow(state, i).await;
         }
         self.attention.notify_one();
         Ok(())

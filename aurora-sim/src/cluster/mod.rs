@@ -42,7 +42,8 @@ const TASKS_DEADLINE: Duration = Duration::from_secs(5);
 /// Instances are named `instance-1`, `instance-2` and so on; `instance-1` is the first writer. Methods that take an
 /// instance fail with [`ErrorKind::UnknownInstance`](crate::ErrorKind::UnknownInstance) for any other name.
 ///
-/// Users: `app` with password `secret`, owner of the database `app`; superuser `postgres` without password.
+/// Users: `app` with password `secret`, owner of the database `app`; superuser `postgres` or `root` without password; on
+/// MySQL also `iam`, who logs in with a token.
 #[derive(Debug)]
 pub struct Cluster {
     inner: Arc<Inner>,
@@ -137,7 +138,7 @@ impl Cluster {
         self.run(async move |inner| inner.kill(i).await).await
     }
 
-    /// Stops a server in order, its clients get an administrator's message (57P01), and starts it in its role.
+    /// Stops a server in order (PostgreSQL tells its clients so, 57P01), and starts it in its role.
     pub async fn restart(&self, instance: &str) -> Result<()> {
         let i = self.inner.index(instance)?;
         self.run(async move |inner| inner.restart(i).await).await
@@ -223,11 +224,11 @@ impl Cluster {
     }
 
     /// Makes another instance the writer and leaves the old one running: its clients stay connected, read on and get
-    /// read-only errors (25006) for writes, and its role functions say reader. `to` is the new writer; by default the
+    /// read-only errors (25006 or 1290) for writes, and it says that it is a reader. `to` is the new writer; by default the
     /// reader with the most recent data.
     ///
-    /// Only sessions in the middle of a transaction that has written lose their connection. The old writer's data
-    /// stands still until [`settle`](Self::settle) makes it a real reader.
+    /// Only sessions in the middle of a transaction that has written lose their connection. The old writer of
+    /// MySQL is a real reader at once; that of PostgreSQL stands still until [`settle`](Self::settle) makes it one.
     pub async fn switchover(&self, to: Option<&str>) -> Result<FailoverReport> {
         let to = to.map(|instance| self.inner.index(instance)).transpose()?;
         self.run(async move |inner| inner.switchover(to).await).await

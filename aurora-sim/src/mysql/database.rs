@@ -113,13 +113,16 @@ impl MySql {
         Err(Error::timeout(what, APPLY_DEADLINE))
     }
 
-    /// Whether an instance holds transactions that another one does not have, and remembers it.
-    async fn is_ahead(&self, i: usize, of: usize) -> Result<bool> {
-        let theirs = self.executed(of).await?;
-        let surplus = format!("SELECT GTID_SUBTRACT(@@GLOBAL.gtid_executed, '{theirs}')");
-        let ahead = self.links[i].ask(&surplus).await?.is_some_and(|surplus| !surplus.is_empty());
+    /// Whether an instance holds transactions that the writer does not have, and remembers it. A writer that does not answer
+    /// has not changed since this was last asked: only a failover makes a difference, and its writer answers.
+    async fn is_ahead(&self, i: usize, writer: usize) -> bool {
+        let surplus = async {
+            let theirs = self.executed(writer).await?;
+            self.links[i].ask(&format!("SELECT GTID_SUBTRACT(@@GLOBAL.gtid_executed, '{theirs}')")).await
+        };
+        let ahead = surplus.await.ok().flatten().is_some_and(|surplus| !surplus.is_empty());
         self.diverged[i].store(ahead, Ordering::SeqCst);
-        Ok(ahead)
+        ahead
     }
 
     /// Makes a server a reader of another one. It does not count for commits yet.
@@ -167,9 +170,7 @@ impl Database for MySql {
     async fn begin(&self, i: usize, duty: &Duty) -> Result<()> {
         match duty {
             Duty::Reader { writer } => {
-                // A writer that does not answer is followed when it does; whoever was down when it became the writer has
-                // to begin anew, so only such a one can be ahead.
-                if self.is_ahead(i, *writer).await.unwrap_or(false) {
+                if self.is_ahead(i, *writer).await {
                     let name = &self.common.sites[i].name;
                     return Err(Error::invalid(format!(
                         "{name} holds transactions that the writer does not have"
@@ -181,7 +182,9 @@ impl Database for MySql {
                 self.links[i].run(&["STOP REPLICA", "RESET REPLICA ALL"]).await?;
                 self.counted.lock().await.clear();
                 if let Err(error) = self.count(i, in_step).await {
-                    tracing::warn!(%error, "readers do not connect; commits wait for them");
+                    // Commits have to wait until it is known which readers are left.
+                    tracing::warn!(%error, "readers do not connect to the writer that has started");
+                    self.set_number(i, in_step.len()).await?;
                 }
                 self.open_writes(i).await
             }
@@ -195,7 +198,7 @@ impl Database for MySql {
 
     async fn follow(&self, i: usize, writer: usize, _: Server) -> Result<bool> {
         self.links[i].run(&["STOP REPLICA", "SET GLOBAL rpl_semi_sync_source_enabled = OFF"]).await?;
-        if self.is_ahead(i, writer).await? {
+        if self.is_ahead(i, writer).await {
             return Ok(false);
         }
         self.copy_from(i, writer).await.map(|()| true)

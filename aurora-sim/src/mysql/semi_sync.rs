@@ -126,7 +126,8 @@ impl MySql {
         }
     }
 
-    async fn set_number(&self, writer: usize, number: usize) -> Result<()> {
+    /// Makes commits wait for so many receipts.
+    pub(super) async fn set_number(&self, writer: usize, number: usize) -> Result<()> {
         let link = self.link(writer);
         if number == 0 {
             return link.run(&["SET GLOBAL rpl_semi_sync_source_enabled = OFF"]).await;

@@ -1,5 +1,6 @@
 //! Making a writer that runs refuse writes.
 
+use std::future::Future;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -33,24 +34,33 @@ impl MySql {
     pub(super) async fn make_read_only(&self, writer: usize) -> Result<()> {
         let link = self.link(writer);
         let mut session = link.open().await?;
-        let end = Instant::now() + DEADLINE;
-        let mut change = std::pin::pin!(session.query_drop("SET GLOBAL super_read_only = ON"));
-        for who in [WRITERS, BUSY, ANYBODY].iter().chain(std::iter::repeat(&ANYBODY)) {
-            match timeout(GRACE, &mut change).await {
-                Ok(changed) => {
-                    changed.map_err(|error| link.failed(error))?;
-                    break;
-                }
-                Err(_) if Instant::now() > end => {
-                    return Err(Error::timeout(
-                        format!("{} to be read-only", self.common.sites[writer].name),
-                        DEADLINE,
-                    ));
-                }
-                Err(_) => self.end_sessions(writer, who).await?,
-            }
+        let id = session.id();
+        let change = session.query_drop("SET GLOBAL super_read_only = ON");
+        if let Err(error) = self.until_changed(writer, change).await {
+            // Else it would go on waiting, and succeed when nobody expects it.
+            link.run(&[&format!("KILL {id}")]).await?;
+            return Err(error);
         }
         self.end_sessions(writer, WRITERS).await
+    }
+
+    async fn until_changed(
+        &self,
+        writer: usize,
+        change: impl Future<Output = Result<(), mysql_async::Error>>,
+    ) -> Result<()> {
+        let mut change = std::pin::pin!(change);
+        let end = Instant::now() + DEADLINE;
+        for who in [WRITERS, BUSY].iter().chain(std::iter::repeat(&ANYBODY)) {
+            if let Ok(changed) = timeout(GRACE, &mut change).await {
+                return changed.map_err(|error| self.link(writer).failed(error));
+            }
+            if Instant::now() > end {
+                break;
+            }
+            self.end_sessions(writer, who).await?;
+        }
+        Err(Error::timeout(format!("{} to be read-only", self.common.sites[writer].name), DEADLINE))
     }
 
     /// Ends the sessions that a query names.

@@ -17,6 +17,7 @@ for_each_engine! {
     there_is_no_writer_for_as_long_as_was_ordered,
     a_cluster_of_one_restarts_its_writer,
     a_reader_that_misses_data_cannot_take_over,
+    a_frozen_reader_does_not_hold_up_a_failover_and_follows_when_it_thaws,
     no_acknowledged_write_is_lost_whatever_happens,
 }
 
@@ -220,5 +221,21 @@ async fn no_acknowledged_write_is_lost_whatever_happens(engine: Engine) {
     assert!(found >= acknowledged, "{acknowledged} acknowledged, {found} found");
     let missing = "SELECT count(*) FROM (SELECT w, i FROM acknowledged EXCEPT SELECT w, i FROM t) x";
     assert_eq!(client.text(missing).await, "0");
+    cluster.shutdown().await;
+}
+
+async fn a_frozen_reader_does_not_hold_up_a_failover_and_follows_when_it_thaws(engine: Engine) {
+    let cluster = builder(engine).instances(3).start().await.unwrap();
+    cluster.freeze("instance-3").await.unwrap();
+    let start = Instant::now();
+    cluster.failover(FailoverOptions::default()).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    let client = connect(&cluster, &cluster.endpoint()).await.unwrap();
+    client.run("CREATE TABLE t AS SELECT 1 AS i").await.unwrap();
+    cluster.thaw("instance-3").await.unwrap();
+    cluster.wait_until_complete(SOON).await.unwrap();
+    let client = connect_instance(&cluster, "instance-3").await;
+    eventually("the table arrives", async || client.ask("SELECT i FROM t").await.is_ok_and(|i| i == "1"))
+        .await;
     cluster.shutdown().await;
 }
