@@ -8,7 +8,7 @@ use aurora_sim::{Cluster, Engine};
 use super::sandbox::Sandbox;
 use super::{Failure, print, runtime};
 
-/// Programs besides PostgreSQL's, what needs them, and the package that has them on Debian and Ubuntu.
+/// Programs besides the databases', what needs them, and the package that has them on Debian and Ubuntu.
 const PROGRAMS: [(&str, &str, &str); 6] = [
     ("cp", "every cluster", "coreutils"),
     ("setpriv", "every cluster", "util-linux"),
@@ -18,14 +18,23 @@ const PROGRAMS: [(&str, &str, &str); 6] = [
     ("openssl", "--tls", "openssl"),
 ];
 
+/// What MySQL needs besides.
+const MYSQL_PROGRAMS: [(&str, &str, &str); 3] = [
+    ("apt-get", "install --engine mysql", "apt"),
+    ("dpkg", "install --engine mysql", "dpkg"),
+    ("cc", "the plugin of MySQL's servers", "gcc libc6-dev"),
+];
+
 struct Finding {
     good: bool,
     text: String,
 }
 
 pub(super) fn doctor(engine: Engine) -> ExitCode {
+    let more = if engine == Engine::MySql { &MYSQL_PROGRAMS[..] } else { &[] };
+    let programs = PROGRAMS.iter().chain(more);
     let mut findings: Vec<Finding> =
-        PROGRAMS.iter().map(|&(name, user, package)| program(name, user, package)).collect();
+        programs.map(|&(name, user, package)| program(name, user, package)).collect();
     findings.push(namespaces());
     findings.push(trial(engine));
     for finding in &findings {

@@ -9,7 +9,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::cleanup::processes_of;
-use crate::client::{connect_to, eventually};
+use crate::client::{connect_to, eventually, for_each_engine};
+
+for_each_engine! {
+    up_prints_endpoints_obeys_ctl_and_ends_cleanly_when_interrupted,
+    killing_up_leaves_no_process_and_no_file,
+}
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_aurora-sim");
 
@@ -82,6 +87,16 @@ fn run_shows_names_to_any_program_and_hands_its_exit_code_on() {
 }
 
 #[test]
+fn run_has_mysql_servers_when_told_so() {
+    let script = "echo $AURORA_SIM_URL $AURORA_SIM_READER_URL";
+    let text = out(&run(&["--engine", "mysql", "--instances", "1", "--set", "max-connections=20"], script));
+    let host = "us-east-2.rds.amazonaws.com/app";
+    let urls = ["my-cluster.cluster-xyz", "my-cluster.cluster-ro-xyz"];
+    let urls = urls.map(|name| format!("mysql://app:secret@{name}.{host}"));
+    assert_eq!(text.trim(), urls.join(" "));
+}
+
+#[test]
 fn names_follow_a_failover_inside_run() {
     let lookup = "getent hosts my-cluster.cluster-xyz.us-east-2.rds.amazonaws.com | cut -d' ' -f1";
     let script =
@@ -120,19 +135,20 @@ async fn killing_run_leaves_no_process_and_no_file() {
         .await;
 }
 
-#[tokio::test]
-async fn up_prints_endpoints_obeys_ctl_and_ends_cleanly_when_interrupted() {
-    let mut up = Up::start("up", &["--instances", "2"]);
+async fn up_prints_endpoints_obeys_ctl_and_ends_cleanly_when_interrupted(engine: Engine) {
+    let word = engine.to_string();
+    let mut up = Up::start(&format!("up-{word}"), &["--engine", &word, "--instances", "2"]);
+    assert_eq!(up.endpoints["engine"], word.as_str());
     let address =
         |instance: usize| up.endpoints["instances"][instance]["address"].as_str().unwrap().parse().unwrap();
-    let client = connect_to(Engine::Postgres, address(0), 5432).await.unwrap();
-    client.run("CREATE TABLE t ()").await.unwrap();
+    let client = connect_to(engine, address(0), engine.default_port()).await.unwrap();
+    client.run("CREATE TABLE t (i int)").await.unwrap();
 
     let report = up.ask(&["failover", "--to", "instance-2", "--promote-after", "50ms"]);
     assert_eq!(report["new_writer"], "instance-2");
     assert!(report["writable_at_unix_ms"].as_f64() > report["killed_at_unix_ms"].as_f64());
     up.ask(&["wait"]);
-    let client = connect_to(Engine::Postgres, address(1), 5432).await.unwrap();
+    let client = connect_to(engine, address(1), engine.default_port()).await.unwrap();
     assert_eq!(client.role().await, "writer");
 
     let commands: [&[&str]; 15] = [
@@ -172,9 +188,9 @@ async fn up_prints_endpoints_obeys_ctl_and_ends_cleanly_when_interrupted() {
     assert_eq!(processes_of(&up.folder), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn killing_up_leaves_no_process_and_no_file() {
-    let mut up = Up::start("killed", &["--instances", "2"]);
+async fn killing_up_leaves_no_process_and_no_file(engine: Engine) {
+    let word = engine.to_string();
+    let mut up = Up::start(&format!("killed-{word}"), &["--engine", &word, "--instances", "2"]);
     up.ask(&["freeze", "instance-1"]);
     up.signal(Signal::KILL);
     nothing_is_left(&up.folder).await;
@@ -192,9 +208,30 @@ fn the_control_speaks_plain_http() {
 
 #[test]
 fn doctor_finds_everything_on_a_machine_that_runs_these_tests() {
-    let output = Command::new(PROGRAM).arg("doctor").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("a cluster starts and stops"), "{text}");
+    for engine in ["postgres", "mysql"] {
+        let output = Command::new(PROGRAM).args(["doctor", "--engine", engine]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("a cluster starts and stops"), "{text}");
+    }
+}
+
+#[test]
+fn without_mysql_there_is_no_cluster_and_the_command_that_installs_it_is_named() {
+    let nowhere = ["--engine", "mysql", "--mysql", "/nonexistent", "--", "true"];
+    let output = Command::new(PROGRAM).arg("run").args(nowhere).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("MySQL is missing") && text.contains("aurora-sim install --engine mysql"),
+        "{text}"
+    );
+}
+
+#[test]
+fn install_names_the_installation_that_there_is() {
+    let output = Command::new(PROGRAM).args(["install", "--engine", "mysql"]).output().unwrap();
+    let folder = out(&output);
+    assert!(Path::new(folder.trim()).join("usr/sbin/mysqld").is_file(), "{folder}");
 }
 
 #[test]
