@@ -29,7 +29,8 @@ const DOWNLOAD_DEADLINE: Duration = Duration::from_secs(900);
 const DRAFT: &str = ".install-";
 
 /// What the unpacked packages hold that no server reads.
-const USELESS: [&str; 6] = [
+const USELESS: [&str; 7] = [
+    "usr/bin",
     "usr/share/doc",
     "usr/share/man",
     "usr/share/perl",
