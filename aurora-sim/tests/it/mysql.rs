@@ -40,6 +40,10 @@ async fn aurora_is_known_by_its_variables_and_tables() {
     assert_eq!(client.text("SELECT @@version_comment").await, "Source distribution");
     // Blue/green tables exist and are empty; those of global databases do not exist.
     assert_eq!(client.text("SELECT COUNT(*) FROM mysql.rds_topology").await, "0");
+    let state = r#"[{"id": "1", "endpoint": "a.b", "port": 3306, "role": "SOURCE", "status": "AVAILABLE"}]"#;
+    std::fs::write(cluster.folder().join("state/bluegreen.json"), state).unwrap();
+    let status = "SELECT CONCAT_WS(' ', id, endpoint, port, role, status, version) FROM mysql.rds_topology";
+    assert_eq!(client.text(status).await, "1 a.b 3306 SOURCE AVAILABLE 1.0");
     let global = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name LIKE 'aurora_global_db%'";
     assert_eq!(client.text(global).await, "0");
     cluster.shutdown().await;

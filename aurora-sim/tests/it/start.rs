@@ -19,7 +19,7 @@ for_each_engine! {
 async fn three_instances_start_within_a_few_seconds(engine: Engine) {
     // Other tests share the machine: the best of some starts counts.
     let mut best = Duration::MAX;
-    let goal = Duration::from_secs(if engine == Engine::MySql { 4 } else { 3 });
+    let goal = Duration::from_secs(if engine == Engine::MySql { 6 } else { 3 });
     // The first start may have a template to make.
     for _ in 0..5 {
         let start = Instant::now();
