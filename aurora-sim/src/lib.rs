@@ -1,4 +1,4 @@
-//! Local clusters of real PostgreSQL servers that answer, are named and fail like Amazon Aurora.
+//! Local clusters of real PostgreSQL and MySQL servers that answer, are named and fail like Amazon Aurora.
 //!
 //! ```no_run
 //! # async fn example() -> aurora_sim::Result<()> {

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::command::Command;
 
-/// Local clusters of real PostgreSQL servers that answer, are named and fail like Amazon Aurora.
+/// Local clusters of real PostgreSQL and MySQL servers that answer, are named and fail like Amazon Aurora.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub(crate) struct Arguments {
