@@ -4,8 +4,12 @@ use std::ffi::OsStr;
 use std::process::Command;
 
 /// The workspace's crates that are libraries for others, with their features.
-const FEATURES: &[(&str, &[&str])] =
-    &[("aws-wrapper-core", &["testing"]), ("aws-wrapper-pg", &[]), ("aurora-sim", &[])];
+const FEATURES: &[(&str, &[&str])] = &[
+    ("aws-wrapper-core", &["testing"]),
+    ("aws-wrapper-pg", &[]),
+    ("aws-wrapper-mysql", &[]),
+    ("aurora-sim", &[]),
+];
 
 pub(crate) fn demo(rest: &[String]) -> Result<(), String> {
     let mut words = vec!["run", "--release", "--quiet", "--package", "proof", "--bin", "demo", "--"];

@@ -1,4 +1,4 @@
-//! Ten lines on a plain MySQL: `cargo run -p aws-wrapper-mysql --example quickstart -- mysql://app:secret@localhost/app`
+//! Ten lines on a plain MySQL: `cargo run -p aws-wrapper-mysql --example mysql_quickstart -- mysql://app:secret@localhost/app`
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
