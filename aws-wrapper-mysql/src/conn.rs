@@ -162,6 +162,7 @@ impl Conn {
         let user = opts.clone();
         through!(self, Method::Reset, None, |driver| driver.change_user(opts))?;
         self.link.logical().session().become_user(user);
+        self.physical.refresh_opts();
         self.forgets_statements().await
     }
 
@@ -255,6 +256,14 @@ impl Conn {
     /// The state of the transaction as the server last told it.
     pub fn transaction_state(&self) -> TransactionState {
         self.physical.slot().transaction()
+    }
+
+    /// What plugins see of a statement whose text the driver's trait does not show.
+    ///
+    /// It may be a commit, so the outcome of a transaction that was begun as text is unknown if it is lost now. A
+    /// [`Transaction`] ends by its own methods.
+    pub(crate) fn text_of_unknown(&self) -> Option<&'static str> {
+        self.transaction.is_none().then_some("EXECUTE")
     }
 
     /// Brings the connection into a state in which a call can be made: usually it is.

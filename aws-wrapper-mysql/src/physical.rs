@@ -44,6 +44,15 @@ impl Physical {
         self.lane.slot()
     }
 
+    /// Another user may have other options.
+    pub(crate) fn refresh_opts(&mut self) {
+        if let Ok(mut taken) = self.lane.take() {
+            self.opts = taken.conn().opts().clone();
+            let conn = taken.keep();
+            self.lane.put_back(conn);
+        }
+    }
+
     /// Keeps the connection where a result can borrow it.
     pub(crate) fn lend(&mut self, conn: Conn) -> &mut Conn {
         self.lent.insert(conn)

@@ -80,7 +80,9 @@ macro_rules! queryable {
                 let params = params.into();
                 async move {
                     let $this = self;
-                    let driver = opened!($conn, Method::QueryStream, None, |driver| async {
+                    let conn: &mut Conn = $conn;
+                    let sql = conn.text_of_unknown();
+                    let driver = opened!(conn, Method::QueryStream, sql, |driver| async {
                         driver.exec_iter(statement, params).await.map(drop)
                     });
                     Ok(mysql_async::QueryResult::new(driver))
@@ -97,7 +99,9 @@ macro_rules! queryable {
             {
                 async move {
                     let $this = self;
-                    through!($conn, Method::Execute, None, |driver| driver.exec_batch(statement, params))
+                    let conn: &mut Conn = $conn;
+                    let sql = conn.text_of_unknown();
+                    through!(conn, Method::Execute, sql, |driver| driver.exec_batch(statement, params))
                 }
                 .boxed()
             }
@@ -164,7 +168,9 @@ macro_rules! queryable {
             {
                 async move {
                     let $this = self;
-                    through!($conn, Method::Query, None, |driver| driver.exec(statement, params))
+                    let conn: &mut Conn = $conn;
+                    let sql = conn.text_of_unknown();
+                    through!(conn, Method::Query, sql, |driver| driver.exec(statement, params))
                 }
                 .boxed()
             }
@@ -177,7 +183,9 @@ macro_rules! queryable {
             {
                 async move {
                     let $this = self;
-                    through!($conn, Method::Query, None, |driver| driver.exec_first(statement, params))
+                    let conn: &mut Conn = $conn;
+                    let sql = conn.text_of_unknown();
+                    through!(conn, Method::Query, sql, |driver| driver.exec_first(statement, params))
                 }
                 .boxed()
             }
@@ -198,7 +206,9 @@ macro_rules! queryable {
             {
                 async move {
                     let $this = self;
-                    through!($conn, Method::Query, None, |driver| driver
+                    let conn: &mut Conn = $conn;
+                    let sql = conn.text_of_unknown();
+                    through!(conn, Method::Query, sql, |driver| driver
                         .exec_fold(statement, params, init, fold))
                 }
                 .boxed()
@@ -211,7 +221,9 @@ macro_rules! queryable {
             {
                 async move {
                     let $this = self;
-                    through!($conn, Method::Execute, None, |driver| driver.exec_drop(statement, params))
+                    let conn: &mut Conn = $conn;
+                    let sql = conn.text_of_unknown();
+                    through!(conn, Method::Execute, sql, |driver| driver.exec_drop(statement, params))
                 }
                 .boxed()
             }

@@ -14,7 +14,8 @@ use crate::transaction::Transaction;
 impl<'a> ToConnection<'a, 'static> for &'a mut Conn {
     fn to_connection(self) -> ToConnectionResult<'a, 'static> {
         let opening = async move {
-            let driver = opened!(self, Method::QueryStream, None, |_driver| async { Ok(()) });
+            let sql = self.text_of_unknown();
+            let driver = opened!(self, Method::QueryStream, sql, |_driver| async { Ok(()) });
             Ok(driver.into())
         };
         ToConnectionResult::Mediate(opening.boxed())
