@@ -82,7 +82,9 @@ impl Link {
             .prefer_socket(Some(false))
             .max_allowed_packet(Some(16 << 20))
             .wait_timeout(Some(28_800));
-        Conn::new(Opts::from(options)).await.map_err(|error| self.failed(error))
+        let opened = timeout(STATEMENT_DEADLINE, Conn::new(Opts::from(options))).await;
+        let late = |_| Error::timeout(format!("a connection to {}", self.instance), STATEMENT_DEADLINE);
+        opened.map_err(late)?.map_err(|error| self.failed(error))
     }
 
     /// Closes the connection; the next statement opens a new one.
