@@ -57,9 +57,8 @@ async fn a_start_that_is_given_up_leaves_nothing_behind(engine: Engine) {
     for patience in [50, 300, whole, 150] {
         let start = builder(engine).instances(2).folder(&folder).cache(&cache).start();
         drop(tokio::time::timeout(std::time::Duration::from_millis(patience), start).await);
-        assert!(!folder.exists(), "{patience} ms");
-        // A copy that was under way has been killed; that takes a moment.
-        eventually("no process is left", async || processes_of(&folder).is_empty()).await;
+        // A copy that was under way has been killed, a new data directory comes to its end; that takes a moment.
+        eventually("nothing is left", async || !folder.exists() && processes_of(&folder).is_empty()).await;
     }
     std::fs::remove_dir_all(&cache).ok();
 }
