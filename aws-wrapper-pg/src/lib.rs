@@ -87,8 +87,3 @@ pub use self::physical::Physical;
 pub use self::row_stream::{RowStream, SimpleQueryStream};
 pub use self::statement::{Statement, ToStatement};
 pub use self::transaction::{Transaction, TransactionBuilder};
-
-/// The programs of the repository's front page compile.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;

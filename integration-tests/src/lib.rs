@@ -25,3 +25,9 @@ pub use crate::run::{
     eventually, no_task_left, on_built, on_cluster, on_clusters, on_logged_cluster, on_plain, spawn,
 };
 pub use crate::server::{Behaviour, FakeServer};
+
+/// The programs of the repository's front page and of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../docs/guide/drivers.md")]
+pub struct Guide;
