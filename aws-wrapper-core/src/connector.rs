@@ -277,6 +277,46 @@ impl<D: DriverDialect> Builder<D> {
     }
 }
 
+/// What a builder of an adapter collects for [`Builder`], whatever the driver.
+#[derive(Debug)]
+pub struct Extras<D: DriverDialect> {
+    services: Option<Services>,
+    plugins: Vec<Arc<dyn ConnectionPlugin<D>>>,
+    developer: developer::Script,
+}
+
+impl<D: DriverDialect> Default for Extras<D> {
+    fn default() -> Self {
+        Self { services: None, plugins: Vec::new(), developer: developer::Script::default() }
+    }
+}
+
+impl<D: DriverDialect> Extras<D> {
+    /// Shares clusters, monitors and events with other connectors.
+    pub fn services(&mut self, services: Services) {
+        self.services = Some(services);
+    }
+
+    /// Adds a plugin.
+    pub fn plugin(&mut self, plugin: impl ConnectionPlugin<D> + 'static) {
+        self.plugins.push(Arc::new(plugin));
+    }
+
+    /// The faults the `developer` plugin plays.
+    pub fn developer_script(&mut self, script: developer::Script) {
+        self.developer = script;
+    }
+
+    /// A builder with all of them.
+    pub fn builder(self, driver: D, settings: Arc<Settings>, hosts: Vec<HostKey>) -> Builder<D> {
+        let mut builder = Connector::builder(driver, settings, hosts).developer_script(self.developer);
+        if let Some(services) = self.services {
+            builder = builder.services(services);
+        }
+        self.plugins.into_iter().fold(builder, Builder::plugin)
+    }
+}
+
 /// Opens the monitor's connections through the plugins that supply credentials.
 #[derive(Debug)]
 struct DriverProber<D: DriverDialect> {

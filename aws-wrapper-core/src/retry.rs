@@ -33,6 +33,11 @@ impl RetryPolicy {
         self
     }
 
+    /// Counts the runs of one closure.
+    pub fn runs(self) -> Runs {
+        Runs { policy: self, ended: 0 }
+    }
+
     /// Whether to run again after `runs` runs, the last of which ended in `error`.
     ///
     /// Yes after a failover whose outcome is known to be "not committed" and after a serialization failure or deadlock
@@ -48,6 +53,25 @@ impl RetryPolicy {
             RetryAdvice::RetryStatement => true,
             RetryAdvice::Reconnect | RetryAdvice::DoNotRetry => false,
         }
+    }
+}
+
+/// The runs of one closure so far. Made by [`RetryPolicy::runs`], for adapters.
+#[derive(Debug)]
+pub struct Runs {
+    policy: RetryPolicy,
+    ended: u32,
+}
+
+impl Runs {
+    /// A run ended in `error`: whether there is to be another one.
+    pub fn go_on(&mut self, error: &Error) -> bool {
+        self.ended += 1;
+        let again = self.policy.permits(self.ended, error);
+        if again {
+            tracing::debug!(%error, runs = self.ended, "the transaction is run again");
+        }
+        again
     }
 }
 

@@ -56,53 +56,56 @@ pub struct Conn {
     told: bool,
 }
 
-/// One call: `$exchange` is a future on the driver's connection; it runs inside the plugins.
+/// One exchange on a connection that is ready, inside the plugins: `$exchange` is a future on the driver's connection,
+/// `$finish` says what becomes of the connection and of the answer.
+macro_rules! exchange {
+    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr, |$taken:ident, $result:ident| $finish:expr) => {{
+        let (lane, link) = (&*$conn.physical.lane, &*$conn.link);
+        let call = ::aws_wrapper_core::call::Call::new($method, $sql, link.logical(), lane);
+        link.pipeline()
+            .call(&call, || async {
+                let mut $taken = $crate::conn::enter(lane, &call)?;
+                let $result = {
+                    let $driver = $taken.conn();
+                    lane.unless_aborted($exchange).await
+                };
+                $finish.map_err(|error| $crate::conn::failed(error, lane))
+            })
+            .await
+    }};
+}
+pub(crate) use exchange;
+
+/// One call, from start to end.
 macro_rules! through {
     ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {{
         let conn: &mut $crate::conn::Conn = $conn;
         conn.ready().await?;
         let mut last_ok = None;
-        let result = {
-            let (lane, link) = (&*conn.physical.lane, &*conn.link);
-            let call = ::aws_wrapper_core::call::Call::new($method, $sql, link.logical(), lane);
-            link.pipeline()
-                .call(&call, || async {
-                    let mut taken = $crate::conn::enter(lane, &call)?;
-                    let result = {
-                        let $driver = taken.conn();
-                        lane.unless_aborted($exchange).await
-                    };
-                    taken.finish(result, &mut last_ok).map_err(|error| $crate::conn::failed(error, lane))
-                })
-                .await
-        };
+        let result = $crate::conn::exchange!(conn, $method, $sql, |$driver| $exchange, |taken, result| taken
+            .finish(result, &mut last_ok));
         conn.done(last_ok, result)
     }};
 }
 pub(crate) use through;
+
+/// One call with a query as text.
+macro_rules! query {
+    ($conn:expr, $method:expr, $query:ident, |$driver:ident, $text:ident| $exchange:expr) => {{
+        let query = $query.as_query();
+        let (sql, $text) = ($crate::conn::text(&query), &*query);
+        $crate::conn::through!($conn, $method, Some(&sql), |$driver| $exchange)
+    }};
+}
+pub(crate) use query;
 
 /// One call whose result borrows the driver's connection: `$exchange` opens it. The value is the driver's connection.
 macro_rules! opened {
     ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {{
         let conn: &mut $crate::conn::Conn = $conn;
         conn.ready().await?;
-        let result = {
-            let (lane, link) = (&*conn.physical.lane, &*conn.link);
-            let call = ::aws_wrapper_core::call::Call::new($method, $sql, link.logical(), lane);
-            link.pipeline()
-                .call(&call, || async {
-                    let mut taken = $crate::conn::enter(lane, &call)?;
-                    let result = {
-                        let $driver = taken.conn();
-                        lane.unless_aborted($exchange).await
-                    };
-                    match result {
-                        Ok(()) => Ok(taken.keep()),
-                        Err(stopped) => Err($crate::conn::failed(taken.fail(stopped), lane)),
-                    }
-                })
-                .await
-        };
+        let result = $crate::conn::exchange!(conn, $method, $sql, |$driver| $exchange, |taken, result| taken
+            .keep_unless(result));
         match result {
             Ok(driver) => conn.physical.lend(driver),
             Err(error) => return Err(conn.fail(error)),
@@ -287,13 +290,7 @@ impl Conn {
             self.physical = self.link.connect().await.map_err(to_driver)?;
             self.told = false;
         }
-        // A connection that is gone has taken its transaction along.
-        match self.rollback_due.take() {
-            Some(slot) if slot == self.physical.slot().id() && !self.physical.slot().has_ended() => {
-                self.roll_back().await
-            }
-            _ => Ok(()),
-        }
+        self.roll_back().await
     }
 
     /// Puts the connection that waits to use.
@@ -319,9 +316,34 @@ impl Conn {
         }
     }
 
-    /// Ends the transaction whose object was dropped.
+    /// Ends the transaction whose object was dropped, if there is one. A connection that is gone has taken its along.
     async fn roll_back(&mut self) -> mysql_async::Result<()> {
-        through!(self, Method::Rollback, Some("ROLLBACK"), |driver| driver.query_drop("ROLLBACK"))
+        let slot = self.physical.slot();
+        if self.rollback_due != Some(slot.id()) || slot.has_ended() {
+            self.rollback_due = None;
+            return Ok(());
+        }
+        let mut is_first_try = true;
+        loop {
+            let result = exchange!(
+                self,
+                Method::Rollback,
+                Some("ROLLBACK"),
+                |driver| driver.query_drop("ROLLBACK"),
+                |taken, result| taken.finish(result, &mut None)
+            );
+            match result {
+                Ok(()) => break,
+                // The driver reads what is left of a result first, and stops at an error in it.
+                Err(error) if is_first_try && !self.physical.slot().has_ended() => {
+                    tracing::debug!(%error, "what was left of a result failed; the transaction is rolled back again");
+                    is_first_try = false;
+                }
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+        self.rollback_due = None;
+        Ok(())
     }
 
     /// A call is over.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_wrapper_core::config::Config as CoreConfig;
 use aws_wrapper_core::config::parameter::Parameter;
 use aws_wrapper_core::config::settings::{Settings, SslMode};
-use aws_wrapper_core::connector::Connector as CoreConnector;
+use aws_wrapper_core::connector::{Connector as CoreConnector, Extras};
 use aws_wrapper_core::endpoint::Endpoint;
 use aws_wrapper_core::error::Error as CoreError;
 use aws_wrapper_core::host::HostKey;
@@ -92,9 +92,7 @@ pub struct Builder {
     password: Option<String>,
     database: Option<String>,
     roots: Roots,
-    services: Option<Services>,
-    plugins: Vec<Arc<dyn ConnectionPlugin<MysqlDriver>>>,
-    faults: Option<Script>,
+    extras: Extras<MysqlDriver>,
 }
 
 #[derive(Debug, Clone)]
@@ -261,19 +259,19 @@ impl Builder {
 
     /// Adds a plugin of your own, innermost unless it says otherwise.
     pub fn plugin(mut self, plugin: impl ConnectionPlugin<MysqlDriver> + 'static) -> Self {
-        self.plugins.push(Arc::new(plugin));
+        self.extras.plugin(plugin);
         self
     }
 
     /// The faults that the plugin `developer` plays, if it is among the plugins; keep a clone to write them.
     pub fn faults(mut self, script: Script) -> Self {
-        self.faults = Some(script);
+        self.extras.developer_script(script);
         self
     }
 
     /// Shares clusters, monitors and events with other connectors. Default: services of its own.
     pub fn services(mut self, services: Services) -> Self {
-        self.services = Some(services);
+        self.extras.services(services);
         self
     }
 
@@ -295,16 +293,7 @@ impl Builder {
                 "connections to RDS are made without verifying the server; set `ssl_root_cert` to the bundle AWS publishes"
             );
         }
-        let mut builder = CoreConnector::builder(MysqlDriver::new(opts, tls), settings, hosts);
-        if let Some(services) = self.services {
-            builder = builder.services(services);
-        }
-        for plugin in self.plugins {
-            builder = builder.plugin(plugin);
-        }
-        if let Some(script) = self.faults {
-            builder = builder.developer_script(script);
-        }
+        let builder = self.extras.builder(MysqlDriver::new(opts, tls), settings, hosts);
         Ok(Connector { core: builder.build()? })
     }
 

@@ -253,6 +253,14 @@ impl Taken<'_> {
         }
     }
 
+    /// Takes the connection along for a result that has been opened, unless opening it failed.
+    pub(crate) fn keep_unless(mut self, result: Result<(), Stopped>) -> Result<Conn, DriverError> {
+        match result {
+            Ok(()) => Ok(self.keep()),
+            Err(stopped) => Err(self.fail(stopped)),
+        }
+    }
+
     /// Takes the connection along for a result that is read later. It comes back by [`Lane::put_back`].
     pub(crate) fn keep(&mut self) -> Conn {
         self.conn.take().expect("it is there until the call is finished")
@@ -260,7 +268,7 @@ impl Taken<'_> {
 
     /// The connection stays only if the server has answered to the end; all else leaves it inside of an answer.
     #[cold]
-    pub(crate) fn fail(&mut self, stopped: Stopped) -> DriverError {
+    fn fail(&mut self, stopped: Stopped) -> DriverError {
         let conn = self.keep();
         self.lane.take_back(conn, stopped)
     }

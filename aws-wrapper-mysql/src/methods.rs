@@ -6,20 +6,11 @@ use aws_wrapper_core::method::Method;
 use mysql_async::prelude::{AsQuery, FromRow, Queryable};
 use mysql_async::{BinaryProtocol, Params, TextProtocol};
 
-use crate::conn::{Conn, enter, failed, text, through};
+use crate::conn::{Conn, enter, failed, query, text, through};
 use crate::error::to_driver;
 use crate::result::{Guard, QueryResult, RowStream, owned_call};
 use crate::statement::{Binding, Kind, Statement, ToStatement, is_forgotten, with_statement};
 use crate::transaction::Transaction;
-
-/// One call with a query as text.
-macro_rules! query {
-    ($conn:expr, $method:expr, $query:ident, |$driver:ident, $text:ident| $exchange:expr) => {{
-        let query = $query.as_query();
-        let (sql, $text) = (text(&query), &*query);
-        through!($conn, $method, Some(&sql), |$driver| $exchange)
-    }};
-}
 
 /// One call with a statement: `$form` is the driver's form of it.
 macro_rules! exec {
@@ -49,10 +40,7 @@ macro_rules! lend {
                 let $driver = taken.conn();
                 lane.unless_aborted($exchange).await
             };
-            match result {
-                Ok(()) => Ok(taken.keep()),
-                Err(stopped) => Err(failed(taken.fail(stopped), &lane)),
-            }
+            taken.keep_unless(result).map_err(|error| failed(error, &lane))
         };
         match opened.await {
             Ok(driver) => {

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use mysql_async::prelude::{AsQuery, FromRow, Queryable, StatementLike};
 use mysql_async::{BinaryProtocol, Params, TextProtocol};
 
-use crate::conn::{Conn, opened, text, through};
+use crate::conn::{Conn, opened, query, text, through};
 use crate::transaction::Transaction;
 
 /// What the methods of the driver's trait return.
@@ -112,9 +112,8 @@ macro_rules! queryable {
                 T: FromRow + Send + 'static,
             {
                 async move {
-                    let ($this, query) = (self, query.as_query());
-                    let sql = text(&query);
-                    through!($conn, Method::SimpleQuery, Some(&sql), |driver| driver.query(&*query))
+                    let $this = self;
+                    query!($conn, Method::SimpleQuery, query, |driver, text| driver.query(text))
                 }
                 .boxed()
             }
@@ -125,9 +124,8 @@ macro_rules! queryable {
                 T: FromRow + Send + 'static,
             {
                 async move {
-                    let ($this, query) = (self, query.as_query());
-                    let sql = text(&query);
-                    through!($conn, Method::SimpleQuery, Some(&sql), |driver| driver.query_first(&*query))
+                    let $this = self;
+                    query!($conn, Method::SimpleQuery, query, |driver, text| driver.query_first(text))
                 }
                 .boxed()
             }
@@ -140,10 +138,9 @@ macro_rules! queryable {
                 U: Send + 'a,
             {
                 async move {
-                    let ($this, query) = (self, query.as_query());
-                    let sql = text(&query);
-                    through!($conn, Method::SimpleQuery, Some(&sql), |driver| driver
-                        .query_fold(&*query, init, fold))
+                    let $this = self;
+                    query!($conn, Method::SimpleQuery, query, |driver, text| driver
+                        .query_fold(text, init, fold))
                 }
                 .boxed()
             }
@@ -153,9 +150,8 @@ macro_rules! queryable {
                 Q: AsQuery + 'a,
             {
                 async move {
-                    let ($this, query) = (self, query.as_query());
-                    let sql = text(&query);
-                    through!($conn, Method::BatchExecute, Some(&sql), |driver| driver.query_drop(&*query))
+                    let $this = self;
+                    query!($conn, Method::BatchExecute, query, |driver, text| driver.query_drop(text))
                 }
                 .boxed()
             }

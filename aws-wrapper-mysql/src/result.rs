@@ -20,8 +20,8 @@ use mysql_async::{Column, ResultSetStream, Row};
 
 use crate::conn::failed;
 use crate::driver::{MysqlDriver, Shared};
-use crate::error::to_driver;
-use crate::lane::{Lane, Stopped};
+use crate::error::{DriverError, ended, to_driver};
+use crate::lane::{Lane, Loss, Stopped};
 
 /// The result of a query or statement, read as one likes: what [`mysql_async::QueryResult`] is, guarded.
 ///
@@ -29,7 +29,8 @@ use crate::lane::{Lane, Stopped};
 /// the method that reads with the error that says what became of it.
 ///
 /// # Cancellation
-/// Dropping the future of a method that reads is fine: what it has not read is read later.
+/// Dropping the future of a method that reads rows is fine: what it has not read is read later. Dropped on the way from one
+/// result to the next it costs the connection, as dropping any call does, and the next read says so.
 pub struct QueryResult<'a, P> {
     inner: mysql_async::QueryResult<'a, 'static, P>,
     guard: Guard,
@@ -75,8 +76,16 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         self.inner.warnings()
     }
 
+    /// Fails if reading was dropped while it went from one result to the next: the head of the next one is half read, and
+    /// the driver would take the rest for nothing. Between rows a dropped read does no harm.
+    async fn intact(&mut self) -> mysql_async::Result<()> {
+        let is_between_results = self.inner.columns().is_none() && !self.inner.is_empty();
+        if is_between_results { Err(self.guard.lose().await) } else { Ok(()) }
+    }
+
     /// The next row of the current result; `None` at its end, and then the next result is the current one.
     pub async fn next(&mut self) -> mysql_async::Result<Option<Row>> {
+        self.intact().await?;
         self.guard.run(self.inner.next()).await
     }
 
@@ -88,6 +97,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
     where
         R: FromRow + Send + 'static,
     {
+        self.intact().await?;
         self.guard.run(self.inner.collect()).await
     }
 
@@ -96,6 +106,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
     where
         R: FromRow + Send + 'static,
     {
+        self.intact().await?;
         self.guard.run(self.inner.try_collect()).await
     }
 
@@ -107,6 +118,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
     where
         R: FromRow + Send + 'static,
     {
+        self.intact().await?;
         self.guard.run(self.inner.collect_and_drop()).await
     }
 
@@ -115,6 +127,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
     where
         F: FnMut(Row),
     {
+        self.intact().await?;
         self.guard.run(self.inner.for_each(work)).await
     }
 
@@ -123,6 +136,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
     where
         F: FnMut(Row),
     {
+        self.intact().await?;
         self.guard.run(self.inner.for_each_and_drop(work)).await
     }
 
@@ -131,6 +145,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
     where
         F: FnMut(Row) -> U,
     {
+        self.intact().await?;
         self.guard.run(self.inner.map(work)).await
     }
 
@@ -139,6 +154,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
     where
         F: FnMut(Row) -> U,
     {
+        self.intact().await?;
         self.guard.run(self.inner.map_and_drop(work)).await
     }
 
@@ -151,6 +167,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         F: FnMut(U, T) -> U,
         T: FromRow + Send + 'static,
     {
+        self.intact().await?;
         self.guard.run(self.inner.reduce(init, work)).await
     }
 
@@ -163,11 +180,13 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         F: FnMut(U, T) -> U,
         T: FromRow + Send + 'static,
     {
+        self.intact().await?;
         self.guard.run(self.inner.reduce_and_drop(init, work)).await
     }
 
     /// Reads all that is left and drops it.
     pub async fn drop_result(mut self) -> mysql_async::Result<()> {
+        self.intact().await?;
         self.guard.run(self.inner.drop_result()).await
     }
 
@@ -177,6 +196,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         T: Unpin + FromRow + Send + 'static,
         P: Unpin,
     {
+        self.intact().await?;
         let stream = self.guard.run(self.inner.stream_and_drop()).await?;
         let guard = self.guard;
         Ok(stream.map(|inner| RowStream { inner, guard, recovery: None }))
@@ -289,11 +309,25 @@ impl Guard {
         }
     }
 
-    /// Ends the call and finds out what becomes of the failure; nothing if that was done before.
+    /// A read was dropped in the middle of an answer.
+    async fn lose(&mut self) -> mysql_async::Error {
+        self.lane.lose(Loss::Dropped, "a read of a result was dropped between two results");
+        match self.recover(ended(self.lane.slot())) {
+            Some(recovery) => recovery.await,
+            None => mysql_async::DriverError::ConnectionClosed.into(),
+        }
+    }
+
+    /// Reading failed.
     fn fail(&mut self, stopped: Stopped) -> Option<BoxFuture<'static, mysql_async::Error>> {
-        let call = self.call.take()?;
-        let (lane, link) = (Arc::clone(&self.lane), Arc::clone(&self.link));
-        let error = failed(lane.fail_while_lent(stopped), &lane);
+        let error = self.lane.fail_while_lent(stopped);
+        self.recover(error)
+    }
+
+    /// Ends the call and finds out what becomes of the failure; nothing if that was done before.
+    fn recover(&mut self, error: DriverError) -> Option<BoxFuture<'static, mysql_async::Error>> {
+        let (call, link) = (self.call.take()?, Arc::clone(&self.link));
+        let error = failed(error, &self.lane);
         Some(Box::pin(async move { to_driver(call.recover(link.pipeline(), error).await) }))
     }
 }

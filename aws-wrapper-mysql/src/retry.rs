@@ -39,17 +39,15 @@ impl Conn {
         options: TxOpts,
         mut work: impl AsyncFnMut(&mut Transaction<'_>) -> mysql_async::Result<T>,
     ) -> mysql_async::Result<T> {
-        let mut runs = 0;
+        let mut runs = policy.runs();
         loop {
-            runs += 1;
             let error = match self.run_transaction(&options, &mut work).await {
                 Ok(value) => return Ok(value),
                 Err(error) => Error::from(error),
             };
-            if !policy.permits(runs, &error) {
+            if !runs.go_on(&error) {
                 return Err(error.into());
             }
-            tracing::debug!(%error, runs, "the transaction is run again");
         }
     }
 

@@ -155,8 +155,12 @@ impl<T: ToStatement> ToStatement for &T {
 const UNKNOWN_STATEMENT: u16 = 1243;
 
 /// Whether the server has forgotten the statement; nothing was executed then.
+///
+/// The same number comes from inside a procedure that executes a statement nobody prepared. The text tells the command
+/// that missed the statement, in whatever language: `mysqld_stmt_execute` is the protocol's.
 pub(crate) fn is_forgotten(error: &mysql_async::Error) -> bool {
-    matches!(error, mysql_async::Error::Server(server) if server.code == UNKNOWN_STATEMENT)
+    matches!(error, mysql_async::Error::Server(server)
+        if server.code == UNKNOWN_STATEMENT && server.message.contains("stmt_execute"))
 }
 
 /// Awaits `$exchange` with the driver's form of a statement: `$driver` is bound to something it accepts, `$params` to

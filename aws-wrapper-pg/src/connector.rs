@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_wrapper_core::config::parameter::Parameter;
 use aws_wrapper_core::config::settings::{Settings, SslMode};
 use aws_wrapper_core::config::{Config as CoreConfig, Origin};
-use aws_wrapper_core::connector::Connector as CoreConnector;
+use aws_wrapper_core::connector::{Connector as CoreConnector, Extras};
 use aws_wrapper_core::endpoint::Endpoint;
 use aws_wrapper_core::error::{Error, Result};
 use aws_wrapper_core::host::{HostKey, Role};
@@ -84,9 +84,7 @@ pub struct Builder {
     core: CoreConfig,
     driver: Config,
     roots: Roots,
-    services: Option<Services>,
-    plugins: Vec<Arc<dyn ConnectionPlugin<PgDriver>>>,
-    faults: Option<Script>,
+    extras: Extras<PgDriver>,
 }
 
 /// What the driver understands. Names of the wrapper's own parameters win over these.
@@ -220,19 +218,19 @@ impl Builder {
 
     /// Adds a plugin of your own, innermost unless it says otherwise.
     pub fn plugin(mut self, plugin: impl ConnectionPlugin<PgDriver> + 'static) -> Self {
-        self.plugins.push(Arc::new(plugin));
+        self.extras.plugin(plugin);
         self
     }
 
     /// The faults that the plugin `developer` plays, if it is among the plugins; keep a clone to write them.
     pub fn faults(mut self, script: Script) -> Self {
-        self.faults = Some(script);
+        self.extras.developer_script(script);
         self
     }
 
     /// Shares clusters, monitors and events with other connectors. Default: services of its own.
     pub fn services(mut self, services: Services) -> Self {
-        self.services = Some(services);
+        self.extras.services(services);
         self
     }
 
@@ -266,17 +264,8 @@ impl Builder {
             TargetSessionAttrs::ReadOnly => Some(Role::Reader),
             _ => None,
         };
-        let mut builder = CoreConnector::builder(PgDriver::new(self.driver, tls)?, settings, hosts)
-            .wanted_role(wanted_role);
-        if let Some(services) = self.services {
-            builder = builder.services(services);
-        }
-        for plugin in self.plugins {
-            builder = builder.plugin(plugin);
-        }
-        if let Some(script) = self.faults {
-            builder = builder.developer_script(script);
-        }
+        let driver = PgDriver::new(self.driver, tls)?;
+        let builder = self.extras.builder(driver, settings, hosts).wanted_role(wanted_role);
         Ok(Connector { core: builder.build()? })
     }
 }

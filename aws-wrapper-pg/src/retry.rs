@@ -37,15 +37,11 @@ impl Client {
         policy: RetryPolicy,
         mut work: impl AsyncFnMut(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        let mut runs = 0;
+        let mut runs = policy.runs();
         loop {
-            runs += 1;
             match self.run_transaction(&mut work).await {
-                Ok(value) => return Ok(value),
-                Err(error) if policy.permits(runs, &error) => {
-                    tracing::debug!(%error, runs, "the transaction is run again");
-                }
-                Err(error) => return Err(error),
+                Err(error) if runs.go_on(&error) => {}
+                result => return result,
             }
         }
     }
