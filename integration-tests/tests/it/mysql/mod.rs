@@ -22,3 +22,4 @@ mod two_clusters;
 mod writer;
 
 mod dropped;
+mod statement;
