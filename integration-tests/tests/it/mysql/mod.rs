@@ -21,5 +21,6 @@ mod two_clusters;
 #[path = "../any/writer.rs"]
 mod writer;
 
+mod drop_in;
 mod dropped;
 mod statement;
