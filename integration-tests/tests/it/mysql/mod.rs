@@ -24,4 +24,5 @@ mod writer;
 mod begin;
 mod drop_in;
 mod dropped;
+mod lent;
 mod statement;
