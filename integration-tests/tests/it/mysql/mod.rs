@@ -26,3 +26,4 @@ mod drop_in;
 mod dropped;
 mod lent;
 mod statement;
+mod transaction_object;
