@@ -156,11 +156,17 @@ const UNKNOWN_STATEMENT: u16 = 1243;
 
 /// Whether the server has forgotten the statement; nothing was executed then.
 ///
-/// The same number comes from inside a procedure that executes a statement nobody prepared. The text tells the command
-/// that missed the statement, in whatever language: `mysqld_stmt_execute` is the protocol's.
+/// The same number comes from inside a procedure that executes a statement nobody prepared. The text tells, in whatever
+/// language: it names the statement in parentheses, and the server's function for the protocol's commands, such as
+/// `mysql_stmt_precheck` or `mysqld_stmt_execute`, or else the command in SQL.
 pub(crate) fn is_forgotten(error: &mysql_async::Error) -> bool {
-    matches!(error, mysql_async::Error::Server(server)
-        if server.code == UNKNOWN_STATEMENT && server.message.contains("stmt_execute"))
+    let mysql_async::Error::Server(server) = error else { return false };
+    let names_function = |text: &str| text.contains("_stmt_");
+    server.code == UNKNOWN_STATEMENT
+        && match (server.message.split_once('('), server.message.rsplit_once(')')) {
+            (Some((before, _)), Some((_, after))) => names_function(before) || names_function(after),
+            _ => false,
+        }
 }
 
 /// Awaits `$exchange` with the driver's form of a statement: `$driver` is bound to something it accepts, `$params` to
@@ -194,3 +200,21 @@ macro_rules! with_statement {
     };
 }
 pub(crate) use with_statement;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_protocols_own_miss_is_a_forgotten_statement() {
+        let missed = |code, message: &str| {
+            let (message, state) = (message.to_owned(), "HY000".to_owned());
+            is_forgotten(&mysql_async::Error::Server(mysql_async::ServerError { code, message, state }))
+        };
+        assert!(missed(1243, "Unknown prepared statement handler (7) given to mysqld_stmt_execute"));
+        assert!(missed(1243, "Unknown prepared statement handler (7) given to mysql_stmt_precheck"));
+        assert!(!missed(1243, "Unknown prepared statement handler (my_stmt_1) given to EXECUTE"));
+        assert!(!missed(1243, "Unknown prepared statement handler (a) given to DEALLOCATE PREPARE"));
+        assert!(!missed(1064, "(7) mysqld_stmt_execute"));
+    }
+}
