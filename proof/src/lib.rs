@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod driver;
 pub mod names;
 
 /// The middle value, or the mean of the two in the middle. Leaves the values sorted.

@@ -6,7 +6,7 @@ mod run;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask demo [--rounds N] [--connections N] [--promote-after MS] [--dns-lag MS]
+cargo xtask demo [--engine postgres|mysql] [--rounds N] [--connections N] [--promote-after MS] [--dns-lag MS]
     A real three-instance cluster, the writer killed under load, the wrapper and the bare driver side by side.
     Writes target/demo/report.json and target/demo/timeline.svg.
 cargo xtask test [FILTER]
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         None => ("help", &[][..]),
     };
     let result = match command {
-        "demo" => packages::ensure().and_then(|()| run::demo(rest)),
+        "demo" => packages::ensure_for(rest).and_then(|()| run::demo(rest)),
         "test" => packages::ensure_all().and_then(|()| run::test(rest)),
         "bench" => packages::ensure().and_then(|()| run::bench(rest)),
         "docs" => run::docs(),

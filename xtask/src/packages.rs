@@ -17,6 +17,11 @@ pub(crate) fn ensure() -> Result<(), String> {
     install("PostgreSQL's server programs", "postgresql", no_cluster, has_postgres)
 }
 
+/// Makes sure that the servers of the engine are there that these words name.
+pub(crate) fn ensure_for(words: &[String]) -> Result<(), String> {
+    if words.iter().any(|word| word == "mysql") { ensure_mysql() } else { ensure() }
+}
+
 /// Makes sure that MySQL is there, too. Without it all tests run nevertheless, and those that need it fail.
 #[expect(clippy::print_stderr, reason = "a program that talks to people")]
 pub(crate) fn ensure_all() -> Result<(), String> {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::demo::report::{Figures, Round, Search};
 use crate::demo::workload::{Bare, Log, Worker, Wrapped};
+use crate::driver::{AnyError, Driver};
 
 /// What a run of the demo is asked for.
 #[derive(Debug, Clone)]
@@ -47,6 +48,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Incident {
+    /// What the servers are called.
+    pub server: &'static str,
+    /// The adapter and the bare driver.
+    pub clients: [&'static str; 2],
     /// When the clock of the offsets stood at zero: the crash.
     pub crash: Instant,
     /// The first moment at which the new writer accepted a write.
@@ -65,23 +70,23 @@ pub struct Incident {
 ///
 /// # Errors
 /// Whatever stops the cluster or the set-up; never an error of a workload, which is what is measured.
-pub async fn run_round(options: &Options) -> Result<Incident, Box<dyn std::error::Error + Send + Sync>> {
-    let cluster = Cluster::builder().instances(3).dns_lag(options.dns_lag).start().await?;
-    workload::create_tables(&cluster).await?;
+pub async fn run_round<D: Driver>(options: &Options) -> Result<Incident, AnyError> {
+    let cluster = Cluster::builder().engine(D::ENGINE).instances(3).dns_lag(options.dns_lag).start().await?;
+    workload::create_tables::<D>(&cluster).await?;
     let (stop, stopped) = watch::channel(false);
 
-    let connector = workload::connector(&cluster)?;
+    let connector = workload::connector::<D>(&cluster)?;
     let mut wrapped = Vec::new();
     let mut bare = Vec::new();
     for number in 0..options.connections {
-        let client = Wrapped::open(&connector, number).await?;
+        let client = Wrapped::<D>::open(&connector, number).await?;
         wrapped.push(Worker::start(client, options.connections, stopped.clone()));
-        let client = Bare::open(&cluster, number).await?;
+        let client = Bare::<D>::open(&cluster, number).await?;
         bare.push(Worker::start(client, options.connections, stopped.clone()));
     }
     sleep(STEADY).await;
 
-    let before = Search::so_far(&connector);
+    let before = Search::so_far(D::services(&connector));
     let failover = cluster
         .failover(FailoverOptions::default().promote_after(options.promote_after).restart_old(true))
         .await?;
@@ -106,13 +111,19 @@ pub async fn run_round(options: &Options) -> Result<Incident, Box<dyn std::error
         bare_logs.push(worker.finish().await?);
     }
     let round = Round {
-        search: Search::so_far(&connector).since(&before),
-        wrapper: Figures::of(&wrapper_logs, &workload::rows(&cluster, Wrapped::TABLE).await?, &failover),
-        bare: Figures::of(&bare_logs, &workload::rows(&cluster, Bare::TABLE).await?, &failover),
+        search: Search::so_far(D::services(&connector)).since(&before),
+        wrapper: Figures::of(
+            &wrapper_logs,
+            &workload::rows::<D>(&cluster, workload::WRAPPED_TABLE).await?,
+            &failover,
+        ),
+        bare: Figures::of(&bare_logs, &workload::rows::<D>(&cluster, workload::BARE_TABLE).await?, &failover),
     };
     drop(connector);
     cluster.shutdown().await;
     Ok(Incident {
+        server: D::SERVER,
+        clients: [D::WRAPPED, D::BARE],
         crash: failover.killed_at,
         writable: failover.writable_at,
         dns_changed: failover.dns_changed_at,

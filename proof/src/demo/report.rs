@@ -5,19 +5,22 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use aurora_sim::FailoverReport;
+use aws_wrapper_core::services::Services;
 use aws_wrapper_core::topology::cluster::ClusterStatus;
-use aws_wrapper_pg::Connector;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::demo::workload::{Log, RowId};
+use crate::demo::workload::Log;
+use crate::driver::{Driver, RowId};
 
 /// All rounds.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The database.
-    pub engine: &'static str,
+    pub engine: String,
+    /// The bare driver.
+    pub driver: &'static str,
     /// Connections of each kind in every round.
     pub connections: u32,
     /// Each round.
@@ -52,8 +55,8 @@ pub struct Search {
 
 impl Search {
     /// What the monitors of a connector have done so far.
-    pub fn so_far(connector: &Connector) -> Self {
-        let status = connector.services().status();
+    pub fn so_far(services: &Services) -> Self {
+        let status = services.status();
         let sum = |pick: fn(&ClusterStatus) -> u64| status.clusters.iter().map(pick).sum();
         Self {
             requests: sum(|cluster| cluster.verify_requests),
@@ -139,20 +142,21 @@ fn ms(duration: Duration) -> f64 {
 
 impl Report {
     /// An empty report.
-    pub fn new(engine: &'static str, connections: u32) -> Self {
-        Self { engine, connections, rounds: Vec::new() }
+    pub fn new<D: Driver>(connections: u32) -> Self {
+        Self { engine: D::ENGINE.to_string(), driver: D::BARE, connections, rounds: Vec::new() }
     }
 
     /// A table for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
+        let bare = format!("bare {}", self.driver);
         let _ = writeln!(
             text,
             "{:>5}  {:<22} {:>6} {:>10} {:>15} {:>5} {:>8}",
             "round", "client", "errors", "gap ms", "over writable ms", "lost", "doubled"
         );
         for (number, round) in self.rounds.iter().enumerate() {
-            for (name, figures) in [("wrapper", &round.wrapper), ("bare tokio-postgres", &round.bare)] {
+            for (name, figures) in [("wrapper", &round.wrapper), (bare.as_str(), &round.bare)] {
                 let Figures { errors, gap_ms, over_writable_ms, lost, doubled, .. } = figures;
                 let _ = writeln!(
                     text,

@@ -64,8 +64,9 @@ pub fn draw(incident: &Incident) -> String {
     );
     text(&mut svg, 40.0, 44.0, 24, INK, "start", "The writer dies. Who writes on, and when?");
     let subtitle = format!(
-        "Three PostgreSQL instances, a row every 2 ms; crash at 0 s, a reader is promoted and writable {:.2} s later, \
-         the cluster's name follows after {:.1} s",
+        "Three {} instances, a row every 2 ms; crash at 0 s, a reader is promoted and writable {:.2} s later, the \
+         cluster's name follows after {:.1} s",
+        incident.server,
         writable / 1000.0,
         dns / 1000.0
     );
@@ -112,8 +113,9 @@ fn panel(svg: &mut String, incident: &Incident, axis: &Axis, top: f64, unit: &st
             text(svg, axis.x(ms) + shift, top - 12.0, 12, color, anchor, label);
         }
     }
-    lane(svg, incident, axis, &incident.wrapper, top + 15.0, "aws-wrapper-pg", &incident.round.wrapper);
-    lane(svg, incident, axis, &incident.bare, top + 85.0, "tokio-postgres", &incident.round.bare);
+    let [wrapper, bare] = incident.clients;
+    lane(svg, incident, axis, &incident.wrapper, top + 15.0, wrapper, &incident.round.wrapper);
+    lane(svg, incident, axis, &incident.bare, top + 85.0, bare, &incident.round.bare);
 }
 
 fn lane(

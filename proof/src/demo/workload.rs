@@ -2,24 +2,19 @@
 //!
 //! With several connections each takes its share. After an error a connection goes on at once.
 
+use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use aurora_sim::{Cluster, Names};
 use aws_wrapper_core::services::Services;
-use aws_wrapper_pg::Connector;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tokio_postgres::NoTls;
 
+use crate::driver::{AnyError, Driver, RowId, Session};
 use crate::names::SimResolver;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A row: number of the connection, number of the row.
-pub type RowId = (i32, i64);
 
 /// What one connection saw.
 #[derive(Debug, Default)]
@@ -101,73 +96,76 @@ async fn work(
     log
 }
 
+/// The table of the wrapped connections.
+pub const WRAPPED_TABLE: &str = "wrapper_rows";
+/// The table of the bare connections.
+pub const BARE_TABLE: &str = "bare_rows";
+
+/// A connection with the statement it is for.
+struct Ready<S: Session> {
+    session: S,
+    statement: S::Statement,
+}
+
+impl<S: Session> Ready<S> {
+    async fn new<D: Driver>(mut session: S, table: &str) -> Result<Self, AnyError> {
+        let sql = format!("insert into {table} (connection, number) values ({})", D::TWO_PARAMETERS);
+        let statement = session.prepare(&sql).await?;
+        Ok(Self { session, statement })
+    }
+
+    async fn insert(&mut self, row: RowId) -> Result<(), String> {
+        self.session.insert(&self.statement, row).await.map_err(|error| error.to_string())
+    }
+}
+
 /// Writes through the wrapper. After an error it just goes on.
-#[derive(Debug)]
-pub struct Wrapped {
-    client: aws_wrapper_pg::Client,
-    statement: aws_wrapper_pg::Statement,
+pub struct Wrapped<D: Driver> {
+    connection: Ready<D::Wrapped>,
     number: i32,
 }
 
-impl Wrapped {
-    /// Its table.
-    pub const TABLE: &'static str = "wrapper_rows";
-
+impl<D: Driver> Wrapped<D> {
     /// Connects to the writer endpoint.
     ///
     /// # Errors
     /// The wrapper's.
-    pub async fn open(connector: &Connector, number: u32) -> Result<Self, AnyError> {
-        let client = connector.connect().await?;
-        let statement = client.prepare(&insert_into(Self::TABLE)).await?;
-        Ok(Self { client, statement, number: i32::try_from(number)? })
+    pub async fn open(connector: &D::Connector, number: u32) -> Result<Self, AnyError> {
+        let connection = Ready::new::<D>(D::wrapped(connector).await?, WRAPPED_TABLE).await?;
+        Ok(Self { connection, number: i32::try_from(number)? })
     }
 }
 
-impl Client for Wrapped {
+impl<D: Driver> Client for Wrapped<D> {
     fn number(&self) -> i32 {
         self.number
     }
 
-    async fn insert(&mut self, (connection, row): RowId) -> Result<(), String> {
-        match self.client.execute(&self.statement, &[&connection, &row]).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        }
+    async fn insert(&mut self, row: RowId) -> Result<(), String> {
+        self.connection.insert(row).await
     }
 }
 
-/// Writes through tokio-postgres, and reconnects to the cluster's name until it can write again.
-#[derive(Debug)]
-pub struct Bare {
-    connection: Option<BareConnection>,
+impl<D: Driver> fmt::Debug for Wrapped<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wrapped").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// Writes through the bare driver, and reconnects to the cluster's name until it can write again.
+pub struct Bare<D: Driver> {
+    connection: Option<Ready<D::Bare>>,
     names: Names,
     host: String,
     port: u16,
     number: i32,
 }
 
-#[derive(Debug)]
-struct BareConnection {
-    client: tokio_postgres::Client,
-    statement: tokio_postgres::Statement,
-    driver: JoinHandle<()>,
-}
-
-impl Drop for BareConnection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
 /// Between two attempts of the reconnect loop, and for one of them.
 const RETRY: Duration = Duration::from_millis(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
-impl Bare {
-    /// Its table.
-    pub const TABLE: &'static str = "bare_rows";
-
+impl<D: Driver> Bare<D> {
     /// Connects to the writer endpoint.
     ///
     /// # Errors
@@ -184,79 +182,73 @@ impl Bare {
         Ok(bare)
     }
 
-    async fn connect(&self) -> Result<BareConnection, AnyError> {
-        let address = self.names.lookup(&self.host).into_iter().next().ok_or("the name does not resolve")?;
-        let (client, connection) =
-            timeout(CONNECT_LIMIT, config(&self.host, address, self.port).connect(NoTls)).await??;
-        #[expect(clippy::disallowed_methods, reason = "owned and aborted by the connection")]
-        let driver = tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        let statement = client.prepare(&insert_into(Self::TABLE)).await?;
-        Ok(BareConnection { client, statement, driver })
+    /// Exclusive, because the drivers' connections cannot be shared.
+    async fn connect(&mut self) -> Result<Ready<D::Bare>, AnyError> {
+        let session = timeout(CONNECT_LIMIT, connect::<D>(&self.names, &self.host, self.port)).await??;
+        Ready::new::<D>(session, BARE_TABLE).await
     }
 }
 
-impl Client for Bare {
+impl<D: Driver> Client for Bare<D> {
     fn number(&self) -> i32 {
         self.number
     }
 
-    async fn insert(&mut self, (connection, row): RowId) -> Result<(), String> {
-        if self.connection.is_none() {
-            match self.connect().await {
-                Ok(fresh) => self.connection = Some(fresh),
+    async fn insert(&mut self, row: RowId) -> Result<(), String> {
+        let mut current = match self.connection.take() {
+            Some(current) => current,
+            None => match self.connect().await {
+                Ok(fresh) => fresh,
                 Err(error) => {
                     sleep(RETRY).await;
                     return Err(error.to_string());
                 }
-            }
-        }
-        let current = self.connection.as_ref().ok_or("not connected")?;
-        match current.client.execute(&current.statement, &[&connection, &row]).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
+            },
+        };
+        let result = current.insert(row).await;
+        match result {
+            Ok(()) => self.connection = Some(current),
+            Err(_) => {
                 // Also a refused write: the name may have led to a reader.
-                self.connection = None;
+                drop(current);
                 sleep(RETRY).await;
-                Err(error.to_string())
             }
         }
+        result
     }
 }
 
-fn config(host: &str, address: IpAddr, port: u16) -> tokio_postgres::Config {
-    let mut config = tokio_postgres::Config::new();
-    config.host(host).hostaddr(address).port(port).user("app").password("secret").dbname("app");
-    config
+impl<D: Driver> fmt::Debug for Bare<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bare").field("host", &self.host).field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
-fn insert_into(table: &str) -> String {
-    format!("insert into {table} (connection, number) values ($1, $2)")
+/// Connects with the bare driver to where a name leads at this moment.
+async fn connect<D: Driver>(names: &Names, host: &str, port: u16) -> Result<D::Bare, AnyError> {
+    let address = names.lookup(host).into_iter().next().ok_or("the name does not resolve")?;
+    D::bare(host, SocketAddr::new(address, port)).await
 }
 
 /// A connector to the cluster's writer endpoint with the default plugins.
 ///
 /// # Errors
 /// The wrapper's.
-pub fn connector(cluster: &Cluster) -> Result<Connector, aws_wrapper_core::Error> {
-    let url = format!("postgresql://app:secret@{}:{}/app", cluster.endpoint(), cluster.port());
+pub fn connector<D: Driver>(cluster: &Cluster) -> Result<D::Connector, AnyError> {
     let services = Services::with_resolver(SimResolver::new([cluster.names()]));
-    Connector::builder().url(&url)?.services(services).build()
+    D::connector(&cluster.endpoint(), cluster.port(), services)
 }
 
 /// Makes the tables of both workloads.
 ///
 /// # Errors
 /// The driver's.
-pub async fn create_tables(cluster: &Cluster) -> Result<(), AnyError> {
-    let client = admin(cluster).await?;
-    for table in [Wrapped::TABLE, Bare::TABLE] {
+pub async fn create_tables<D: Driver>(cluster: &Cluster) -> Result<(), AnyError> {
+    let mut session = at_writer::<D>(cluster).await?;
+    for table in [WRAPPED_TABLE, BARE_TABLE] {
         // No key: a row written twice has to show.
-        client
-            .client
-            .batch_execute(&format!("create table {table} (connection int not null, number bigint not null)"))
-            .await?;
+        let sql = format!("create table {table} (connection int not null, number bigint not null)");
+        session.run(&sql).await?;
     }
     Ok(())
 }
@@ -265,30 +257,12 @@ pub async fn create_tables(cluster: &Cluster) -> Result<(), AnyError> {
 ///
 /// # Errors
 /// The driver's.
-pub async fn rows(cluster: &Cluster, table: &str) -> Result<Vec<RowId>, AnyError> {
-    let client = admin(cluster).await?;
-    let rows = client.client.query(&format!("select connection, number from {table}"), &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+pub async fn rows<D: Driver>(cluster: &Cluster, table: &str) -> Result<Vec<RowId>, AnyError> {
+    let mut session = at_writer::<D>(cluster).await?;
+    D::rows(&mut session, &format!("select connection, number from {table}")).await
 }
 
-struct Admin {
-    client: tokio_postgres::Client,
-    driver: JoinHandle<()>,
-}
-
-impl Drop for Admin {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-async fn admin(cluster: &Cluster) -> Result<Admin, AnyError> {
+async fn at_writer<D: Driver>(cluster: &Cluster) -> Result<D::Bare, AnyError> {
     let host = cluster.instance_endpoint(&cluster.writer());
-    let address = cluster.names().lookup(&host).into_iter().next().ok_or("the writer has no address")?;
-    let (client, connection) = config(&host, address, cluster.port()).connect(NoTls).await?;
-    #[expect(clippy::disallowed_methods, reason = "owned and aborted by `Admin`")]
-    let driver = tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    Ok(Admin { client, driver })
+    connect::<D>(&cluster.names(), &host, cluster.port()).await
 }

@@ -1,0 +1,94 @@
+//! What the demo and the benchmarks ask of a driver and its adapter, so that one text serves both engines.
+
+pub mod mysql;
+pub mod pg;
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use aurora_sim::Engine;
+use aws_wrapper_core::services::Services;
+
+pub use self::mysql::MySql;
+pub use self::pg::Pg;
+
+/// Any error.
+pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A row of the demo: number of the connection, number of the row.
+pub type RowId = (i32, i64);
+
+/// A driver, bare and wrapped. Both sides have the same user, the same database, and no encryption.
+pub trait Driver: 'static {
+    /// The servers it talks to.
+    const ENGINE: Engine;
+    /// What these are called.
+    const SERVER: &'static str;
+    /// The bare driver.
+    const BARE: &'static str;
+    /// Its adapter.
+    const WRAPPED: &'static str;
+    /// How a statement names its two parameters.
+    const TWO_PARAMETERS: &'static str;
+    /// Most that the wrapper may add to the processor time of a query, as a ratio.
+    const CPU_GOAL: f64;
+
+    /// Opens wrapped connections.
+    type Connector: Send + Sync;
+    /// A wrapped connection.
+    type Wrapped: Session;
+    /// A wrapped connection as code sees it that is generic over the driver's own trait.
+    type Generic: Session;
+    /// A connection of the bare driver.
+    type Bare: Session;
+
+    /// A connector with the default plugins.
+    fn connector(host: &str, port: u16, services: Services) -> Result<Self::Connector, AnyError>;
+
+    /// What it shares.
+    fn services(connector: &Self::Connector) -> &Services;
+
+    /// Opens a wrapped connection.
+    fn wrapped(connector: &Self::Connector) -> impl Future<Output = Result<Self::Wrapped, AnyError>> + Send;
+
+    /// The same for generic code, if the driver has such a trait.
+    fn generic(wrapped: Self::Wrapped) -> Option<Self::Generic>;
+
+    /// Opens a connection of the bare driver. The address is what the name of the host was resolved to.
+    fn bare(host: &str, address: SocketAddr) -> impl Future<Output = Result<Self::Bare, AnyError>> + Send;
+
+    /// Every row of a query that gives rows of the demo.
+    fn rows(bare: &mut Self::Bare, sql: &str) -> impl Future<Output = Result<Vec<RowId>, AnyError>> + Send;
+}
+
+/// One connection. Each method is one call of the driver or the adapter.
+pub trait Session: Send + 'static {
+    /// A prepared statement.
+    type Statement: Send + Sync;
+
+    /// Runs a statement.
+    fn run(&mut self, sql: &str) -> impl Future<Output = Result<(), AnyError>> + Send;
+
+    /// Prepares a statement.
+    fn prepare(&mut self, sql: &str) -> impl Future<Output = Result<Self::Statement, AnyError>> + Send;
+
+    /// Runs a prepared statement with a row of the demo.
+    fn insert(
+        &mut self,
+        statement: &Self::Statement,
+        row: RowId,
+    ) -> impl Future<Output = Result<(), AnyError>> + Send;
+
+    /// Sends a query as text and takes the first row of its answer.
+    fn ask(&mut self, sql: &str) -> impl Future<Output = Result<(), AnyError>> + Send;
+
+    /// Runs a prepared query without parameters and takes the first row of its answer.
+    fn ask_prepared(
+        &mut self,
+        statement: &Self::Statement,
+    ) -> impl Future<Output = Result<(), AnyError>> + Send;
+}
+
+const USER: &str = "app";
+const PASSWORD: &str = "secret";
+const DATABASE: &str = "app";

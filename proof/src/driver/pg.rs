@@ -1,0 +1,117 @@
+//! tokio-postgres.
+
+use std::net::SocketAddr;
+
+use aurora_sim::Engine;
+use aws_wrapper_core::services::Services;
+use aws_wrapper_pg::{Client, Connector, Statement};
+use tokio::task::JoinHandle;
+use tokio_postgres::NoTls;
+
+use super::{AnyError, DATABASE, Driver, PASSWORD, RowId, Session, USER};
+
+/// tokio-postgres and aws-wrapper-pg.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a name for a set of functions")]
+pub struct Pg;
+
+impl Driver for Pg {
+    const ENGINE: Engine = Engine::Postgres;
+    const SERVER: &'static str = "PostgreSQL";
+    const BARE: &'static str = "tokio-postgres";
+    const WRAPPED: &'static str = "aws-wrapper-pg";
+    const TWO_PARAMETERS: &'static str = "$1, $2";
+    const CPU_GOAL: f64 = 1.04;
+
+    type Connector = Connector;
+    type Wrapped = Client;
+    type Generic = Client;
+    type Bare = Bare;
+
+    fn connector(host: &str, port: u16, services: Services) -> Result<Connector, AnyError> {
+        let url = format!("postgresql://{USER}:{PASSWORD}@{host}:{port}/{DATABASE}?sslmode=disable");
+        Ok(Connector::builder().url(&url)?.services(services).build()?)
+    }
+
+    fn services(connector: &Connector) -> &Services {
+        connector.services()
+    }
+
+    async fn wrapped(connector: &Connector) -> Result<Client, AnyError> {
+        Ok(connector.connect().await?)
+    }
+
+    fn generic(_wrapped: Client) -> Option<Client> {
+        None
+    }
+
+    async fn bare(host: &str, address: SocketAddr) -> Result<Bare, AnyError> {
+        let mut config = tokio_postgres::Config::new();
+        config.host(host).hostaddr(address.ip()).port(address.port());
+        config.user(USER).password(PASSWORD).dbname(DATABASE);
+        let (client, connection) = config.connect(NoTls).await?;
+        #[expect(clippy::disallowed_methods, reason = "owned and aborted by `Bare`")]
+        let driver = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(Bare { client, driver })
+    }
+
+    async fn rows(bare: &mut Bare, sql: &str) -> Result<Vec<RowId>, AnyError> {
+        let rows = bare.client.query(sql, &[]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+}
+
+/// The driver's client and the task it needs.
+#[derive(Debug)]
+pub struct Bare {
+    client: tokio_postgres::Client,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// The methods of both sides have the same names; `$client` is where they are, not the methods below.
+macro_rules! session {
+    ($type:ty, $statement:ty, |$this:ident| $client:expr) => {
+        impl Session for $type {
+            type Statement = $statement;
+
+            async fn run(&mut self, sql: &str) -> Result<(), AnyError> {
+                let $this = self;
+                Ok($client.batch_execute(sql).await?)
+            }
+
+            async fn prepare(&mut self, sql: &str) -> Result<$statement, AnyError> {
+                let $this = self;
+                Ok($client.prepare(sql).await?)
+            }
+
+            async fn insert(&mut self, statement: &$statement, row: RowId) -> Result<(), AnyError> {
+                let $this = self;
+                $client.execute(statement, &[&row.0, &row.1]).await?;
+                Ok(())
+            }
+
+            async fn ask(&mut self, sql: &str) -> Result<(), AnyError> {
+                let $this = self;
+                $client.simple_query(sql).await?;
+                Ok(())
+            }
+
+            async fn ask_prepared(&mut self, statement: &$statement) -> Result<(), AnyError> {
+                let $this = self;
+                $client.query_one(statement, &[]).await?;
+                Ok(())
+            }
+        }
+    };
+}
+
+session!(Client, Statement, |this| (&*this));
+session!(Bare, tokio_postgres::Statement, |this| this.client);
