@@ -1,8 +1,8 @@
 /* Plugins for MySQL 8.0 to 9 that make the server answer like Amazon Aurora. The few declarations of the server's plugin
    interface that are needed are written down here, so that no headers are.
 
-   sim                     what the SQL functions read: @@sim_instance, @@sim_state_dir; @@sim_comment in place of
-                           @@version_comment
+   sim                     what the SQL functions read: @@sim_instance, @@sim_state_dir; gives version_comment the value
+                           of sim_comment
    aurora                  @@aurora_server_id, @@aurora_version, the table and the role of Aurora; for Aurora only
    AWSAuthenticationPlugin asks the client for its token in the clear */
 
@@ -13,13 +13,14 @@
 
 typedef void *THD;
 
-enum { AUDIT_PLUGIN = 5, AUTHENTICATION_PLUGIN = 7 };
+enum { PARSER_PLUGIN = 2, AUDIT_PLUGIN = 5, AUTHENTICATION_PLUGIN = 7 };
 enum { VARIABLE_STRING_READ_ONLY = 0x0005 | 0x0200 };
 enum { AUDIT_CLASS_PARSE = 2, PREPARSE = 1 };
 enum { CR_OK = -1, CR_ERROR = 0 };
 
 struct text { const char *str; size_t length; };
 struct parse_event { int subclass; int *flags; struct text query; struct text *rewritten; };
+struct parser { int version; int (*parse)(void *), (*init)(void *), (*deinit)(void *); };
 struct audit { int version; void (*release)(THD); int (*notify)(THD, int, const void *); unsigned long mask[16]; };
 struct variable { int flags; const char *name, *comment; void *check, *update; char **value; char *preset; };
 struct plugin {
@@ -39,20 +40,27 @@ static struct variable
 static void *sim_variables[] = {&instance_variable, &state_variable, &comment_variable, 0};
 static void *aurora_variables[] = {&server_id_variable, &version_variable, 0};
 
+/* Two functions that the server exports, by their C++ names: intern_find_sys_var(const char *, size_t) and
+   sys_var::global_var_ptr(). A server that lacks them refuses to load this library. */
+void *server_variable(const char *name, size_t length) __asm__("_Z19intern_find_sys_varPKcm");
+char **value_of(void *variable) __asm__("_ZN7sys_var14global_var_ptrEv");
+
+/* No option sets version_comment, and a statement edited to ask for another variable would be answered with the name of
+   that one. So the value itself is replaced, before there are clients; the server frees neither. */
+static int set_comment(void *plugin) {
+  void *variable = server_variable("version_comment", 0);
+  if (!variable) return 1;
+  if (*comment) *value_of(variable) = comment;
+  return 0;
+}
+
 /* Statements are edited in their own buffer: what takes the place of something is never longer, blanks fill the rest.
    (The documented way, a new buffer and a flag, makes the server parse again outside of prepare, where `?` is an error.) */
 struct rule { const char *from, *to; };
-static const struct rule sim_rules[] = {
-  {"@@version_comment", "@@sim_comment"},
-  {"@@global.version_comment", "@@global.sim_comment"},
-  {"'version_comment'", "'sim_comment'"},
-  {0},
-};
-static const struct rule aurora_rules[] = {
+static const struct rule rules[] = {
   {"information_schema.replica_host_status", "aurora_sim.replica_host_status"},
   {"@@innodb_read_only", "@@global.read_only"},
   {"@@global.innodb_read_only", "@@global.read_only"},
-  {0},
 };
 
 static void edit(char *text, size_t length, const struct rule *rule) {
@@ -66,14 +74,13 @@ static void edit(char *text, size_t length, const struct rule *rule) {
   }
 }
 
-static int edit_by(const struct rule *rules, int class, const void *event) {
+static int notify(THD thd, int class, const void *event) {
   const struct parse_event *parse = event;
   if (class != AUDIT_CLASS_PARSE || parse->subclass != PREPARSE) return 0;
-  for (; rules->from; rules++) edit((char *)parse->query.str, parse->query.length, rules);
+  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+    edit((char *)parse->query.str, parse->query.length, &rules[i]);
   return 0;
 }
-static int sim_notify(THD thd, int class, const void *event) { return edit_by(sim_rules, class, event); }
-static int aurora_notify(THD thd, int class, const void *event) { return edit_by(aurora_rules, class, event); }
 
 struct vio { int (*read)(struct vio *, unsigned char **); int (*write)(struct vio *, const unsigned char *, int); };
 struct authentication {
@@ -110,17 +117,18 @@ static int salt(const char *text, unsigned length, unsigned char *out, unsigned 
   return 0;
 }
 
-static int nothing(void *plugin) { return 0; }
+static int nothing(void *argument) { return 0; }
 
-static struct audit sim = {0x0401, 0, sim_notify, {0, 0, PREPARSE}};
-static struct audit aurora = {0x0401, 0, aurora_notify, {0, 0, PREPARSE}};
+/* A plugin has to be of some type; a parser for full-text indexes that no index names is asked for nothing. */
+static struct parser sim = {0x0101, nothing, nothing, nothing};
+static struct audit aurora = {0x0401, 0, notify, {0, 0, PREPARSE}};
 static struct authentication authentication =
   {0x0201, "mysql_clear_password", authenticate, generate, validate, salt, 0, 0};
 
 int _mysql_plugin_interface_version_ = 0x010b;
 int _mysql_sizeof_struct_st_plugin_ = sizeof(struct plugin);
 struct plugin _mysql_plugin_declarations_[] = {
-  {AUDIT_PLUGIN, &sim, "sim", "aurora-sim", "simulator of Aurora", 1, nothing, 0, nothing, 0x0100, 0,
+  {PARSER_PLUGIN, &sim, "sim", "aurora-sim", "simulator of Aurora", 1, set_comment, 0, nothing, 0x0100, 0,
    sim_variables, 0, 0},
   {AUDIT_PLUGIN, &aurora, "aurora", "aurora-sim", "variables of Aurora", 1, nothing, 0, nothing, 0x0100, 0,
    aurora_variables, 0, 0},
