@@ -11,7 +11,7 @@ cargo xtask demo [--engine postgres|mysql] [--rounds N] [--connections N] [--pro
     Writes target/demo/report.json and target/demo/timeline.svg.
 cargo xtask test [FILTER]
     The whole test suite: unit tests, documentation tests, and the behaviour suite on real clusters of both engines.
-cargo xtask bench [--blocks N]
+cargo xtask bench [--engine postgres|mysql] [--blocks N]
     The loopback ratio against the bare driver, memory per connection, and the pipeline on a mock driver.
     Writes target/bench/report.md and target/bench/report.json.
 cargo xtask docs
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let result = match command {
         "demo" => packages::ensure_for(rest).and_then(|()| run::demo(rest)),
         "test" => packages::ensure_all().and_then(|()| run::test(rest)),
-        "bench" => packages::ensure().and_then(|()| run::bench(rest)),
+        "bench" => packages::ensure_for(rest).and_then(|()| run::bench(rest)),
         "docs" => run::docs(),
         "features" => run::features(),
         "help" | "--help" | "-h" => {

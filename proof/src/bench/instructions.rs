@@ -5,8 +5,8 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::bench::report::Line;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
+use crate::bench::{Side, Subject};
+use crate::driver::AnyError;
 
 /// Calls of the shorter run; the longer one makes three times as many, and the difference cancels what starting costs.
 const CALLS: u64 = 2_000;
@@ -16,7 +16,7 @@ const CALLS: u64 = 2_000;
 ///
 /// # Errors
 /// When a child fails.
-pub async fn measure(address: &str) -> Result<Vec<Line>, AnyError> {
+pub async fn measure(subject: &Subject<'_>) -> Result<Vec<Line>, AnyError> {
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().await.is_err() {
         return Ok(Vec::new());
     }
@@ -24,13 +24,22 @@ pub async fn measure(address: &str) -> Result<Vec<Line>, AnyError> {
     let default = per_call(&["calls-child", "default"]).await?;
     let one = per_call(&["calls-child", "observers-1"]).await?;
     let six = per_call(&["calls-child", "observers-6"]).await?;
-    let bare = per_call(&["queries-child", "bare", address]).await?;
-    let wrapped = per_call(&["queries-child", "wrapped", address]).await?;
-    Ok(vec![
+    let mut lines = vec![
         Line::counted("pipeline, default plugins, per call", direct, default),
         Line::counted("pipeline, each further observing plugin", 0.0, (six - one) / 5.0),
-        Line::counted("SELECT 1 prepared, loopback, client side", bare, wrapped),
-    ])
+    ];
+    for (form, name) in [("text", "as text"), ("prepared", "prepared")] {
+        let bare = queries(subject, Side::Bare, form).await?;
+        for side in subject.sides.iter().copied().filter(|side| *side != Side::Bare) {
+            let name = format!("SELECT 1 {name}, loopback, client side{}", side.note());
+            lines.push(Line::counted(name, bare, queries(subject, side, form).await?));
+        }
+    }
+    Ok(lines)
+}
+
+async fn queries(subject: &Subject<'_>, side: Side, form: &str) -> Result<f64, AnyError> {
+    per_call(&["queries-child", subject.engine, side.word(), form, subject.address]).await
 }
 
 async fn per_call(mode: &[&str]) -> Result<f64, AnyError> {

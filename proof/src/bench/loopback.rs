@@ -1,15 +1,26 @@
 //! `SELECT 1` over loopback: the bare driver against the wrapper, in alternating blocks on one thread.
 
-use aws_wrapper_pg::Client;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 use crate::bench::report::Line;
+use crate::driver::{AnyError, Session};
 use crate::median;
 
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
+/// Short, so that what else the machine does hits both sides alike.
+pub const QUERIES: u32 = 500;
 
-const QUERIES: u32 = 2_000;
+const SQL: &str = "SELECT 1";
+
+/// What a measurement is called and judged by.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "made by the program field by field")]
+pub struct Label<'a> {
+    /// What is special about it, or nothing.
+    pub note: &'a str,
+    /// Most that the typical time and the processor time may be, as ratios. Nothing if they are not judged.
+    pub goals: Option<(f64, f64)>,
+}
 
 /// What one block cost.
 struct Block {
@@ -17,11 +28,7 @@ struct Block {
     cpu_us: f64,
 }
 
-async fn block<F, Fut>(mut query: F) -> Result<Block, AnyError>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<(), AnyError>>,
-{
+async fn block(mut query: impl AsyncFnMut() -> Result<(), AnyError>) -> Result<Block, AnyError> {
     let mut times = Vec::with_capacity(QUERIES as usize);
     let cpu = thread_cpu_us();
     for _ in 0..QUERIES {
@@ -41,53 +48,66 @@ fn thread_cpu_us() -> f64 {
     us
 }
 
-/// Prepared and plain text. Must run on a current-thread runtime.
+/// Plain text and prepared. Must run on a current-thread runtime.
 ///
 /// # Errors
 /// Those of either client.
-pub async fn measure(
-    wrapped: &Client,
-    bare: &tokio_postgres::Client,
+pub async fn measure<W: Session, B: Session>(
+    label: Label<'_>,
+    wrapped: &mut W,
+    bare: &mut B,
     blocks: usize,
 ) -> Result<Vec<Line>, AnyError> {
-    let ours = wrapped.prepare("select 1").await?;
-    let theirs = bare.prepare("select 1").await?;
-    let (mut w50, mut wcpu, mut b50, mut bcpu) = (vec![], vec![], vec![], vec![]);
+    let ours = wrapped.prepare(SQL).await?;
+    let theirs = bare.prepare(SQL).await?;
+    let (mut text, mut prepared) = (Pairs::default(), Pairs::default());
     for number in 0..blocks.max(20) {
-        let wrapped_block = || async {
-            wrapped.query_one(&ours, &[]).await?;
-            Ok(())
-        };
-        let bare_block = || async {
-            bare.query_one(&theirs, &[]).await?;
-            Ok(())
-        };
         // Who goes first changes, so that neither has the warmer cache every time.
-        let (w, b) = if number % 2 == 0 {
-            let w = block(wrapped_block).await?;
-            (w, block(bare_block).await?)
+        if number % 2 == 0 {
+            text.wrapped.push(block(async || wrapped.ask(SQL).await).await?);
+            text.bare.push(block(async || bare.ask(SQL).await).await?);
+            prepared.wrapped.push(block(async || wrapped.ask_prepared(&ours).await).await?);
+            prepared.bare.push(block(async || bare.ask_prepared(&theirs).await).await?);
         } else {
-            let b = block(bare_block).await?;
-            (block(wrapped_block).await?, b)
-        };
-        // Ratios of neighbouring blocks: what else runs on the machine hits both alike.
-        w50.push(w.p50_us);
-        wcpu.push(w.cpu_us);
-        b50.push(b.p50_us);
-        bcpu.push(b.cpu_us);
+            text.bare.push(block(async || bare.ask(SQL).await).await?);
+            text.wrapped.push(block(async || wrapped.ask(SQL).await).await?);
+            prepared.bare.push(block(async || bare.ask_prepared(&theirs).await).await?);
+            prepared.wrapped.push(block(async || wrapped.ask_prepared(&ours).await).await?);
+        }
     }
-    Ok(vec![
-        paired("SELECT 1 prepared, loopback, p50", &b50, &w50, 1.03),
-        paired("SELECT 1 prepared, loopback, client CPU", &bcpu, &wcpu, 1.04),
-    ])
+    let [text, prepared] =
+        [("as text", text), ("prepared", prepared)].map(|(form, pairs)| pairs.lines(form, label));
+    Ok(text.into_iter().chain(prepared).collect())
 }
 
-/// Medians of both sides, and the median of the ratios of neighbouring blocks.
-fn paired(name: &str, bare: &[f64], wrapped: &[f64], most: f64) -> Line {
-    let mut ratios: Vec<f64> = wrapped.iter().zip(bare).map(|(w, b)| w / b).collect();
-    let ratio = median(&mut ratios);
-    let mut line = Line::ratio(name, "us", median(&mut bare.to_vec()), median(&mut wrapped.to_vec()), most);
-    line.ratio = Some(ratio);
-    line.met = ratio <= most;
-    line
+/// The blocks of both sides, neighbours under the same number.
+#[derive(Default)]
+struct Pairs {
+    wrapped: Vec<Block>,
+    bare: Vec<Block>,
+}
+
+impl Pairs {
+    fn lines(&self, form: &str, label: Label<'_>) -> [Line; 2] {
+        let (p50, cpu) = label.goals.unzip();
+        [
+            self.line(format!("{SQL} {form}, loopback, p50{}", label.note), |block| block.p50_us, p50),
+            self.line(format!("{SQL} {form}, loopback, client CPU{}", label.note), |block| block.cpu_us, cpu),
+        ]
+    }
+
+    /// Medians of both sides, and the median of the ratios of neighbouring blocks: what else runs on the machine hits
+    /// both alike.
+    fn line(&self, name: String, pick: fn(&Block) -> f64, most: Option<f64>) -> Line {
+        let pairs = self.wrapped.iter().map(pick).zip(self.bare.iter().map(pick));
+        let ratio = median(&mut pairs.map(|(wrapped, bare)| wrapped / bare).collect::<Vec<_>>());
+        let middle = |blocks: &[Block]| median(&mut blocks.iter().map(pick).collect::<Vec<_>>());
+        let mut line = match most {
+            Some(most) => Line::ratio(name, "us", middle(&self.bare), middle(&self.wrapped), most),
+            None => Line::control(name, "us", middle(&self.bare), middle(&self.wrapped)),
+        };
+        line.ratio = Some(ratio);
+        line.met = most.is_none_or(|most| ratio <= most);
+        line
+    }
 }

@@ -5,8 +5,8 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::bench::report::Line;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
+use crate::bench::{Side, Subject};
+use crate::driver::AnyError;
 
 /// Anonymous resident memory of this process in kB.
 ///
@@ -32,11 +32,11 @@ pub fn threads() -> Result<u32, AnyError> {
 ///
 /// # Errors
 /// When a child fails.
-pub async fn measure(address: &str, connections: usize) -> Result<Vec<Line>, AnyError> {
+pub async fn measure(subject: &Subject<'_>, connections: usize) -> Result<Vec<Line>, AnyError> {
     let mut sides = Vec::new();
-    for side in ["bare", "wrapped"] {
+    for side in [Side::Bare, Side::Wrapped].map(Side::word) {
         let output = Command::new(std::env::current_exe()?)
-            .args(["memory-child", side, address, &connections.to_string()])
+            .args(["memory-child", subject.engine, side, subject.address, &connections.to_string()])
             .stderr(Stdio::inherit())
             .output()
             .await?;

@@ -52,6 +52,19 @@ impl Line {
         }
     }
 
+    /// The same on both sides: how far its ratio is from one is what the others may err by. Not judged.
+    pub fn control(name: impl Into<String>, unit: &'static str, first: f64, second: f64) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            bare: Some(first),
+            wrapper: second,
+            ratio: Some(second / first),
+            goal: "noise".to_owned(),
+            met: true,
+        }
+    }
+
     /// Instructions of both sides; counted, not judged.
     pub fn counted(name: impl Into<String>, bare: f64, wrapper: f64) -> Self {
         Self {
