@@ -1,6 +1,5 @@
 //! What an error means: the server's number to [`DriverClass`].
 
-use std::error::Error as StdError;
 use std::io;
 
 use aws_wrapper_core::driver::Cause;
@@ -113,17 +112,30 @@ fn class_of_driver(error: &MysqlError) -> DriverClass {
 
 /// What the driver's codec and rustls report comes as an I/O error too, but is not the network's fault.
 fn class_of_io(error: &io::Error) -> DriverClass {
-    match error.get_ref() {
-        Some(inner) if inner.is::<rustls::Error>() => DriverClass::Other,
-        Some(inner) if error.kind() == io::ErrorKind::Other && is_too_large(inner) => DriverClass::Other,
+    match (error.get_ref(), error.kind()) {
+        (Some(inner), _) if inner.is::<rustls::Error>() => DriverClass::Other,
+        (Some(inner), io::ErrorKind::Other) => class_of_codec(&inner.to_string()),
         _ => DriverClass::Network,
     }
 }
 
-/// The codec's error has no public type.
-fn is_too_large(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
-    error.to_string().to_ascii_lowercase().contains("too large")
+/// The codec's error has no public type, only a text.
+fn class_of_codec(text: &str) -> DriverClass {
+    if text.contains(TOO_LARGE) {
+        DriverClass::Other
+    } else if text.contains(OUT_OF_SYNC) {
+        // The server had said something unasked before it closed the connection: that a session was idle for too long
+        // (4031), was killed (3169), or that it shuts down. What it said cannot be had; whether the host is fine is found
+        // out by asking it first.
+        DriverClass::SessionTerminated
+    } else {
+        DriverClass::Network
+    }
 }
+
+const TOO_LARGE: &str = "larger than max_allowed_packet";
+/// What the codec says of a packet nobody asked for.
+pub(crate) const OUT_OF_SYNC: &str = "out of sync";
 
 /// Whether the caller made a mistake that the driver found by itself: wrong parameters, no handler for a file, a packet
 /// that is too large. It costs the connection, but says nothing about the host.
@@ -230,11 +242,18 @@ mod tests {
             Error::Driver(MysqlError::StmtParamsMismatch { required: 1, supplied: 2 }),
             Error::Driver(MysqlError::MixedParams),
             Error::Driver(MysqlError::LocalInfile(mysql_async::LocalInfileError::NoHandler)),
-            io(io::Error::other("Packet too large")),
+            io(io::Error::other("Packet is larger than max_allowed_packet")),
         ] {
             assert!(is_mistake(&error), "{error}");
             assert_eq!(classify(&statement_failed(error)), DriverClass::Other);
         }
+    }
+
+    #[test]
+    fn a_farewell_that_was_not_asked_for_ends_the_session_only() {
+        let error = Error::Io(IoError::Io(io::Error::other("Packets out of sync")));
+        assert!(!is_mistake(&error));
+        assert_eq!(classify(&statement_failed(error)), DriverClass::SessionTerminated);
     }
 
     #[test]

@@ -163,7 +163,12 @@ impl Conn {
     /// this one.
     pub async fn change_user(&mut self, opts: ChangeUserOpts) -> mysql_async::Result<()> {
         let user = opts.clone();
-        through!(self, Method::Reset, None, |driver| driver.change_user(opts))?;
+        let changed = through!(self, Method::Reset, None, |driver| driver.change_user(opts));
+        if let Err(mysql_async::Error::Server(_)) = &changed {
+            // The server closes a connection whose change it refuses.
+            self.physical.lane.lose(Loss::Mistake, "the server refused to change the user");
+        }
+        changed?;
         self.link.logical().session().become_user(user);
         self.physical.refresh_opts();
         self.forgets_statements().await

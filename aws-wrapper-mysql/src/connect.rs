@@ -44,7 +44,11 @@ async fn dial(driver: &MysqlDriver, request: &ConnectRequest) -> Result<Conn, Dr
             Ok(Err(Error::Io(error))) => last = unreachable(*address, error),
             // Somebody answered there.
             Ok(Err(error)) => return Err(connect_failed(error)),
-            Err(_) => last = DriverError::dial(&address.to_string(), io::ErrorKind::TimedOut.into()),
+            Err(_) => {
+                let late =
+                    io::Error::new(io::ErrorKind::TimedOut, "timed out; nothing that speaks MySQL answered");
+                last = DriverError::dial(&address.to_string(), late);
+            }
         }
     }
     Err(last)

@@ -9,7 +9,7 @@ use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::registry::{EndReason, Slot};
 
-use crate::classify::{classify, sqlstate, vendor_code};
+use crate::classify::{OUT_OF_SYNC, classify, sqlstate, vendor_code};
 
 /// A result with the wrapper's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -154,6 +154,9 @@ fn describe(error: &mysql_async::Error) -> String {
         }
         mysql_async::Error::Driver(MysqlError::NoClientSslFlagFromServer) => {
             "; set `sslmode` to `prefer` or `disable` if connections may be in the clear"
+        }
+        mysql_async::Error::Io(_) if text.contains(OUT_OF_SYNC) => {
+            "; the server ended the session: it was idle for too long, was killed, or the server shuts down"
         }
         _ => "",
     };

@@ -190,6 +190,7 @@ impl Lane {
     pub(crate) fn lose(&self, loss: Loss, why: &str) {
         let _ = self.loss.set(loss);
         self.slot.record_end(EndReason::new(DriverClass::SessionTerminated, None, why));
+        self.close();
         self.slot.mark_ended();
     }
 

@@ -206,13 +206,12 @@ impl<D: Driver> Client for Bare<D> {
             },
         };
         let result = current.insert(row).await;
-        match result {
-            Ok(()) => self.connection = Some(current),
-            Err(_) => {
-                // Also a refused write: the name may have led to a reader.
-                drop(current);
-                sleep(RETRY).await;
-            }
+        if result.is_ok() {
+            self.connection = Some(current);
+        } else {
+            // Also a refused write: the name may have led to a reader.
+            drop(current);
+            sleep(RETRY).await;
         }
         result
     }

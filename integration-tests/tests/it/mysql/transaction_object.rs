@@ -124,6 +124,7 @@ fn a_transaction_is_kept_dropped_or_rolled_back_by_the_next_call() {
 }
 
 #[test]
+#[expect(clippy::mem_forget, reason = "the only way to keep a transaction open and its connection free")]
 fn a_transaction_in_a_transaction_is_refused() {
     on_cluster::<MySql>(1, async |cluster| {
         let mut conn = cluster.connector::<MySql>(&[]).connect().await.unwrap();
