@@ -7,6 +7,7 @@ use aws_wrapper_core::error::DriverClass;
 use mysql_async::{DriverError as MysqlError, Error, IoError, ServerError};
 
 use crate::error::DriverError;
+use crate::infile::FileFailed;
 
 /// The server's numbers that mean something for the connection; all others are ordinary errors of a statement.
 ///
@@ -113,7 +114,7 @@ fn class_of_driver(error: &MysqlError) -> DriverClass {
 /// What the driver's codec and rustls report comes as an I/O error too, but is not the network's fault.
 fn class_of_io(error: &io::Error) -> DriverClass {
     match (error.get_ref(), error.kind()) {
-        (Some(inner), _) if inner.is::<rustls::Error>() => DriverClass::Other,
+        (Some(inner), _) if inner.is::<rustls::Error>() || inner.is::<FileFailed>() => DriverClass::Other,
         (Some(inner), io::ErrorKind::Other) => class_of_codec(&inner.to_string()),
         _ => DriverClass::Network,
     }

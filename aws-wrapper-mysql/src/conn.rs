@@ -17,6 +17,7 @@ use mysql_async::{ChangeUserOpts, InfileData, OkPacket, Opts, TxOpts};
 
 use crate::driver::{MysqlDriver, Shared, burn};
 use crate::error::{DriverError, into_error, to_driver};
+use crate::infile::{self, Handler};
 use crate::lane::{Lane, Loss, Taken};
 use crate::physical::Physical;
 use crate::transaction::Transaction;
@@ -54,6 +55,8 @@ pub struct Conn {
     pub(crate) rollback_due: Option<u64>,
     /// The caller has been told that the connection was lost by a dropped call.
     told: bool,
+    /// For the connection of the next call.
+    infile_handler: Option<Handler>,
 }
 
 /// One exchange on a connection that is ready, inside the plugins: `$exchange` is a future on the driver's connection,
@@ -135,7 +138,7 @@ pub(crate) fn text(query: &[u8]) -> Cow<'_, str> {
 impl Conn {
     pub(crate) fn new(core: CoreConnector<MysqlDriver>, physical: Physical) -> Self {
         let link = Arc::new(Shared::new(core, physical.slot()));
-        Self { physical, link, transaction: None, rollback_due: None, told: false }
+        Self { physical, link, transaction: None, rollback_due: None, told: false, infile_handler: None }
     }
 
     /// Begins a transaction. It is rolled back unless [`Transaction::commit`] is called; when it is dropped, by the next
@@ -182,18 +185,13 @@ impl Conn {
         burnt.map_err(|error| to_driver(failed(error, &self.physical.lane)))
     }
 
-    /// Sets where the data of the next `LOAD DATA LOCAL` of this connection comes from. It is gone when the connection
-    /// is replaced; a handler for all connections is set with the connector.
+    /// Sets where the data of the next `LOAD DATA LOCAL` comes from. It goes to the connection of the next call and is gone
+    /// with it; a handler for all connections is set with the driver's options.
     pub fn set_infile_handler<T>(&mut self, handler: T)
     where
         T: Future<Output = mysql_async::Result<InfileData>> + Send + Sync + 'static,
     {
-        self.physical.reclaim();
-        if let Ok(mut taken) = self.physical.lane.take() {
-            taken.conn().set_infile_handler(handler);
-            let conn = taken.keep();
-            self.physical.lane.put_back(conn);
-        }
+        self.infile_handler = Some(infile::local(handler));
     }
 
     /// Says good-bye to the server and closes the connection. Dropping it does the same.
@@ -280,22 +278,27 @@ impl Conn {
         let is_ready = !self.link.logical().has_parked()
             && self.physical.lent().is_none()
             && self.rollback_due.is_none()
+            && self.infile_handler.is_none()
             && !self.physical.slot().has_ended();
         if is_ready { Ok(()) } else { Box::pin(self.settle()).await }
     }
 
     async fn settle(&mut self) -> mysql_async::Result<()> {
         self.physical.reclaim();
-        if self.transaction == Some(self.physical.slot().id()) {
-            // What is left of a transaction must not run outside of it: its calls fail on the lost connection.
-            return Ok(());
+        // What is left of a transaction must not run outside of it: its calls fail on the lost connection.
+        if self.transaction != Some(self.physical.slot().id()) {
+            self.adopt();
+            if self.physical.slot().has_ended() && self.may_replace() {
+                self.physical = self.link.connect().await.map_err(to_driver)?;
+                self.told = false;
+            }
+            self.roll_back().await?;
         }
-        self.adopt();
-        if self.physical.slot().has_ended() && self.may_replace() {
-            self.physical = self.link.connect().await.map_err(to_driver)?;
-            self.told = false;
+        if let (Some(handler), Ok(mut taken)) = (self.infile_handler.take(), self.physical.lane.take()) {
+            taken.conn().set_infile_handler(handler);
+            self.physical.lane.put_back(taken.keep());
         }
-        self.roll_back().await
+        Ok(())
     }
 
     /// Puts the connection that waits to use.

@@ -21,6 +21,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use crate::conn::Conn;
 use crate::driver::MysqlDriver;
 use crate::error::Result;
+use crate::infile::Global;
 use crate::tls::{Roots, Tls};
 
 /// Opens connections to one server or cluster. Cheap to clone; all clones share everything.
@@ -235,8 +236,8 @@ impl Builder {
     /// certificates.
     ///
     /// Without root certificates [`SslMode::Prefer`] and [`SslMode::Require`] encrypt but check nothing; with them
-    /// `Require` means [`SslMode::VerifyCa`], as in libpq. The name that is checked is the host's, whatever address was
-    /// dialled.
+    /// `Require` means [`SslMode::VerifyFull`]. [`SslMode::VerifyCa`] is refused by [`build`](Self::build): the driver checks
+    /// the name all the same. The name that is checked is the host's, whatever address was dialled.
     ///
     /// The driver encrypts with the provider of cryptography the process has installed and cannot be given another one:
     /// if there is none when the connector is built, ring is installed.
@@ -331,7 +332,9 @@ impl Builder {
 
     /// The driver's options, with all that was said by name.
     fn options(&self) -> Result<Opts> {
-        let mut builder = OptsBuilder::from_opts(self.driver.clone().unwrap_or_default());
+        let base = self.driver.clone().unwrap_or_default();
+        let infile_handler = base.local_infile_handler().map(Global);
+        let mut builder = OptsBuilder::from_opts(base).local_infile_handler(infile_handler);
         let given = parsed(&self.params).map_err(not_readable)?;
         for (name, _) in &self.params {
             builder = match name.as_str() {

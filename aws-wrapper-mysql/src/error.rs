@@ -149,8 +149,8 @@ fn describe(error: &mysql_async::Error) -> String {
             "; MySQL 9 offers a method at random to a user it does not know: check the user name"
         }
         mysql_async::Error::Driver(MysqlError::CleartextPluginDisabled) => {
-            "; the server asks for the password as it is: set `enable_cleartext_plugin=true`, and TLS by `sslmode` or \
-             `ssl_root_cert`"
+            "; the server asks for the password as it is, which is sent over encrypted connections only: set \
+             `enable_cleartext_plugin=true`, and `ssl_root_cert` or `sslmode`; `sslmode=disable` allows it in the clear"
         }
         mysql_async::Error::Driver(MysqlError::NoClientSslFlagFromServer) => {
             "; set `sslmode` to `prefer` or `disable` if connections may be in the clear"

@@ -72,6 +72,7 @@ mod classify;
 mod connect;
 mod driver;
 mod error;
+mod infile;
 mod lane;
 mod methods;
 mod physical;

@@ -48,8 +48,7 @@ impl Physical {
     pub(crate) fn refresh_opts(&mut self) {
         if let Ok(mut taken) = self.lane.take() {
             self.opts = taken.conn().opts().clone();
-            let conn = taken.keep();
-            self.lane.put_back(conn);
+            self.lane.put_back(taken.keep());
         }
     }
 

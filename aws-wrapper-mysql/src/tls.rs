@@ -121,9 +121,14 @@ fn mode_of(given: &SslOpts) -> SslMode {
 }
 
 fn options(mode: SslMode, roots: Roots, given: SslOpts) -> Result<SslOpts> {
+    if mode == SslMode::VerifyCa {
+        let accepted = "`verify-full`, or `require` without root certificates: this driver cannot check a certificate \
+                        without the name in it";
+        return Err(Error::parameter("sslmode", mode.code(), accepted));
+    }
     let has_roots = !roots.is_empty() || !given.root_certs().is_empty();
     let verifies = match mode {
-        SslMode::VerifyCa | SslMode::VerifyFull => true,
+        SslMode::VerifyFull => true,
         // As libpq does: who gives root certificates wants them used.
         SslMode::Require => has_roots,
         _ => false,
@@ -138,9 +143,7 @@ fn options(mode: SslMode, roots: Roots, given: SslOpts) -> Result<SslOpts> {
             mode.code(),
         )));
     }
-    let given = given
-        .with_danger_accept_invalid_certs(false)
-        .with_danger_skip_domain_validation(mode != SslMode::VerifyFull);
+    let given = given.with_danger_accept_invalid_certs(false).with_danger_skip_domain_validation(false);
     if roots.is_empty() {
         return Ok(given);
     }

@@ -45,12 +45,11 @@ async fn run_child<D: Driver>(child: &str, words: &[&str]) -> Result<(), AnyErro
     match (child, words) {
         ("memory-child", [side, address, connections]) => {
             let (address, connections) = (address.parse()?, connections.parse()?);
-            let (kb, threads) = match side.parse()? {
-                Side::Bare => memory_child(async || D::bare(NAME, address).await, connections).await?,
-                _ => {
-                    let connector = connector::<D>(address)?;
-                    memory_child(async || D::wrapped(&connector).await, connections).await?
-                }
+            let (kb, threads) = if side.parse::<Side>()? == Side::Bare {
+                memory_child(async || D::bare(NAME, address).await, connections).await?
+            } else {
+                let connector = connector::<D>(address)?;
+                memory_child(async || D::wrapped(&connector).await, connections).await?
             };
             println!("{kb} {threads}");
             Ok(())
