@@ -25,5 +25,6 @@ mod begin;
 mod drop_in;
 mod dropped;
 mod lent;
+mod session_terminated;
 mod statement;
 mod transaction_object;
