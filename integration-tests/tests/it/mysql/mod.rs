@@ -21,6 +21,7 @@ mod two_clusters;
 #[path = "../any/writer.rs"]
 mod writer;
 
+mod bad_input;
 mod begin;
 mod drop_in;
 mod dropped;
