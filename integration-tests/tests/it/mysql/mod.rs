@@ -25,6 +25,7 @@ mod bad_input;
 mod begin;
 mod drop_in;
 mod dropped;
+mod infile;
 mod lent;
 mod session_terminated;
 mod statement;
