@@ -27,6 +27,7 @@ mod drop_in;
 mod dropped;
 mod infile;
 mod lent;
+mod secrets;
 mod session_terminated;
 mod statement;
 mod transaction_object;
