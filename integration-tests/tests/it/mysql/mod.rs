@@ -30,4 +30,5 @@ mod lent;
 mod secrets;
 mod session_terminated;
 mod statement;
+mod tls;
 mod transaction_object;
