@@ -8,6 +8,10 @@ use aws_wrapper_mysql::mysql_async::{self, Row, TxOpts, params};
 use aws_wrapper_mysql::{Conn, Error, mysql_error, wrapper_error};
 use futures_util::TryStreamExt;
 use integration_tests::{MySql, Session, eventually, failovers, on_cluster, spawn};
+use tokio::time::sleep;
+
+/// For how long the server repeats what it has said of transactions.
+const CACHED: Duration = Duration::from_millis(150);
 
 /// All methods of the driver's trait, as a library would use them.
 async fn everything<Q: Queryable>(conn: &mut Q, who: &str) -> mysql_async::Result<()> {
@@ -186,6 +190,8 @@ fn the_victim_of_a_deadlock_is_told_to_begin_again() {
             second.query_drop("COMMIT").await.unwrap();
         });
         eventually(Duration::from_secs(5), "the second session waits", async || {
+            // The server answers from a cache until nobody has asked for a tenth of a second.
+            sleep(CACHED).await;
             let waits = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
             witness.ask(waits).await.unwrap() == "1"
         })
