@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_wrapper_core::error::{DriverClass, ErrorKind, RetryAdvice, TransactionOutcome};
-use aws_wrapper_mysql::mysql_async::prelude::Queryable;
+use aws_wrapper_mysql::mysql_async::prelude::{BatchQuery, Query, Queryable, WithParams};
 use aws_wrapper_mysql::mysql_async::{self, Row, TxOpts, params};
 use aws_wrapper_mysql::{Conn, Error, mysql_error, wrapper_error};
 use futures_util::TryStreamExt;
@@ -226,5 +226,70 @@ fn a_connection_can_be_sent_and_kept() {
         let mut repository = Repository { conn };
         let doubled = spawn(async move { repository.double(21).await.unwrap() });
         assert_eq!(doubled.await.unwrap(), Some(42));
+    });
+}
+
+/// `"select 1".first(&mut conn)`: the query comes first, the connection is lent to the driver.
+#[test]
+fn a_query_can_be_given_the_connection() {
+    on_cluster::<MySql>(3, async |cluster| {
+        cluster.log_table::<MySql>().await;
+        let mut conn = cluster.connector::<MySql>(&[]).connect().await.unwrap();
+        for _ in 0..2 {
+            let one: Option<u32> = "SELECT 1".first(&mut conn).await.unwrap();
+            assert_eq!(one, Some(1));
+            let sum: Option<u32> =
+                "SELECT CAST(? + ? AS UNSIGNED)".with((1, 2)).first(&mut conn).await.unwrap();
+            assert_eq!(sum, Some(3));
+            let named: Vec<u32> = "SELECT :a UNION SELECT :b"
+                .with(params! { "a" => 1, "b" => 2 })
+                .fetch(&mut conn)
+                .await
+                .unwrap();
+            assert_eq!(named, [1, 2]);
+            "INSERT INTO log VALUES (?)".with([(1,), (2,), (3,)]).batch(&mut conn).await.unwrap();
+            let ids: Vec<i64> =
+                "SELECT id FROM log ORDER BY id".map(&mut conn, |id: i64| id * 10).await.unwrap();
+            assert_eq!(ids, [10, 20, 30]);
+            let mut transaction = conn.start_transaction(TxOpts::default()).await.unwrap();
+            "INSERT INTO log VALUES (4)".ignore(&mut transaction).await.unwrap();
+            assert_eq!("SELECT sum(id) FROM log".first(&mut transaction).await.unwrap(), Some(10));
+            transaction.rollback().await.unwrap();
+            // A result that was read in part, and one that failed.
+            drop("SELECT 1; SELECT 2".run(&mut conn).await.unwrap());
+            assert_eq!(conn.ask("SELECT 'kept'").await.unwrap(), "kept");
+            is_duplicate("SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062".ignore(&mut conn).await);
+            assert_eq!("DELETE FROM log".run(&mut conn).await.unwrap().affected_rows(), 3);
+
+            // Lost under the driver's hands: one error, and then the session goes on.
+            let report = cluster.replace_writer().await;
+            "SELECT 1".ignore(&mut conn).await.unwrap_err();
+            if let Err(error) = conn.who().await {
+                assert!(error.is_failover_success(), "{error:?}");
+            }
+            assert_eq!("SELECT @@aurora_server_id".first(&mut conn).await.unwrap(), Some(report.new_writer));
+            cluster.complete().await;
+        }
+    });
+}
+
+/// What the driver does with the lent connection nobody sees; what was open on it is known all the same.
+#[test]
+fn a_transaction_begun_on_the_lent_connection_is_known() {
+    on_cluster::<MySql>(3, async |cluster| {
+        cluster.log_table::<MySql>().await;
+        let mut conn = cluster.connector::<MySql>(&[]).connect().await.unwrap();
+        "BEGIN".ignore(&mut conn).await.unwrap();
+        "INSERT INTO log VALUES (1)".ignore(&mut conn).await.unwrap();
+        cluster.replace_writer().await;
+        // One error at most before the one that tells, and never a write of its own.
+        let error = Error::from("INSERT INTO log VALUES (2)".ignore(&mut conn).await.unwrap_err());
+        let told = match conn.run("INSERT INTO log VALUES (3)").await {
+            Err(told) => told.transaction_outcome(),
+            Ok(_) => error.transaction_outcome(),
+        };
+        // Nobody knows what the driver was given to do when the connection was lost: it may have been a commit.
+        assert_ne!(told, TransactionOutcome::NotInTransaction, "{error:?}");
+        assert_eq!(conn.ask("SELECT count(*) FROM log").await.unwrap(), "0");
     });
 }

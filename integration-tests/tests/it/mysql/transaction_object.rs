@@ -1,8 +1,10 @@
 //! Transactions: what is asked of them is in force, and what becomes of them is told.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_wrapper_core::error::{DriverClass, ErrorKind, FailoverOutcome, RetryAdvice, TransactionOutcome};
+use aws_wrapper_core::retry::RetryPolicy;
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_mysql::mysql_async::prelude::Queryable;
 use aws_wrapper_mysql::mysql_async::{self, IsolationLevel, TxOpts};
@@ -418,5 +420,52 @@ fn a_write_in_the_users_own_read_only_transaction_is_refused_and_nothing_else() 
         assert_eq!(conn.run(WRITE).await.unwrap(), 1);
         assert_eq!(conn.id(), id, "it is the connection it was");
         assert_eq!(failovers(&mut events), (0, Vec::new()));
+    });
+}
+
+#[test]
+fn a_transaction_that_was_rolled_back_is_run_again_and_an_unknown_one_is_not() {
+    on_cluster::<MySql>(3, async |cluster| {
+        cluster.log_table::<MySql>().await;
+        let mut conn = cluster.connector::<MySql>(&[]).connect().await.unwrap();
+        let runs = AtomicU32::new(0);
+        let options = TxOpts::default;
+        let done = conn
+            .retry_transaction(RetryPolicy::default(), options(), async |transaction| {
+                let run = runs.fetch_add(1, Ordering::SeqCst);
+                transaction.query_drop("INSERT INTO log VALUES (1)").await?;
+                if run == 0 {
+                    cluster.replace_writer().await;
+                }
+                transaction.query_drop("INSERT INTO log VALUES (2)").await
+            })
+            .await;
+        done.unwrap();
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
+        assert_eq!(conn.ask("SELECT sum(id) FROM log").await.unwrap(), "3");
+
+        // The answer to the commit is lost: nobody knows, so nothing is repeated.
+        cluster.complete().await;
+        let writer = cluster.writer();
+        let mut witness = cluster.admin::<MySql>(&cluster.readers()[0]).await;
+        let runs = AtomicU32::new(0);
+        cluster.latency(&writer, Duration::from_millis(300)).await.unwrap();
+        let lose = async {
+            eventually(Duration::from_secs(10), "the row is committed", async || {
+                witness.ask("SELECT count(*) FROM log").await.unwrap() == "3"
+            })
+            .await;
+            cluster.blackhole(&writer).await.unwrap();
+            cluster.replace_writer().await;
+            cluster.heal(&writer).await.unwrap();
+        };
+        let run = conn.retry_transaction(RetryPolicy::default(), options(), async |transaction| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            transaction.query_drop("INSERT INTO log VALUES (4)").await
+        });
+        let (done, ()) = tokio::join!(run, lose);
+        assert_eq!(Error::from(done.unwrap_err()).transaction_outcome(), TransactionOutcome::Unknown);
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        assert_eq!(conn.ask("SELECT sum(id) FROM log").await.unwrap(), "7");
     });
 }
