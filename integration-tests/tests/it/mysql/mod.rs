@@ -27,6 +27,7 @@ mod drop_in;
 mod dropped;
 mod infile;
 mod lent;
+mod login;
 mod plain;
 mod secrets;
 mod session_terminated;
