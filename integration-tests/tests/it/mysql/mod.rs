@@ -32,5 +32,6 @@ mod plain;
 mod secrets;
 mod session_terminated;
 mod statement;
+mod text;
 mod tls;
 mod transaction_object;
