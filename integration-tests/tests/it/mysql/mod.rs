@@ -21,6 +21,7 @@ mod two_clusters;
 #[path = "../any/writer.rs"]
 mod writer;
 
+mod abort;
 mod bad_input;
 mod begin;
 mod drop_in;
