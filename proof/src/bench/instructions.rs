@@ -28,7 +28,7 @@ pub async fn measure(subject: &Subject<'_>) -> Result<Vec<Line>, AnyError> {
         Line::counted("pipeline, default plugins, per call", direct, default),
         Line::counted("pipeline, each further observing plugin", 0.0, (six - one) / 5.0),
     ];
-    for (form, name) in [("text", "as text"), ("prepared", "prepared")] {
+    for (form, name) in [("text", "as text"), ("long", "as text of 1 kB"), ("prepared", "prepared")] {
         let bare = queries(subject, Side::Bare, form).await?;
         for side in subject.sides.iter().copied().filter(|side| *side != Side::Bare) {
             let name = format!("SELECT 1 {name}, loopback, client side{}", side.note());

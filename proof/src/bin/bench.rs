@@ -56,16 +56,15 @@ async fn run_child<D: Driver>(child: &str, words: &[&str]) -> Result<(), AnyErro
         }
         ("queries-child", [side, form, address, queries]) => {
             let (address, queries) = (address.parse()?, queries.parse()?);
-            let is_text = *form == "text";
             match side.parse()? {
-                Side::Bare => queries_child(D::bare(NAME, address).await?, is_text, queries).await,
+                Side::Bare => queries_child(D::bare(NAME, address).await?, form, queries).await,
                 Side::Wrapped => {
                     let session = D::wrapped(&connector::<D>(address)?).await?;
-                    queries_child(session, is_text, queries).await
+                    queries_child(session, form, queries).await
                 }
                 Side::Generic => {
                     let session = D::wrapped(&connector::<D>(address)?).await?;
-                    queries_child(D::generic(session).ok_or("no such trait")?, is_text, queries).await
+                    queries_child(D::generic(session).ok_or("no such trait")?, form, queries).await
                 }
             }
         }
@@ -209,16 +208,21 @@ async fn memory_child<S: Session>(
 }
 
 /// Runs `SELECT 1` so many times.
-async fn queries_child(mut session: impl Session, is_text: bool, queries: u32) -> Result<(), AnyError> {
-    if is_text {
-        for _ in 0..queries {
-            session.ask("SELECT 1").await?;
-        }
-    } else {
+async fn queries_child(mut session: impl Session, form: &str, queries: u32) -> Result<(), AnyError> {
+    if form == "prepared" {
         let statement = session.prepare("SELECT 1").await?;
         for _ in 0..queries {
             session.ask_prepared(&statement).await?;
         }
+        return Ok(());
+    }
+    let sql = match form {
+        "text" => "SELECT 1".to_owned(),
+        "long" => format!("SELECT 1 WHERE 1 IN ({})", vec!["1"; 330].join(", ")),
+        _ => return Err(format!("`{form}` is no form of a query").into()),
+    };
+    for _ in 0..queries {
+        session.ask(&sql).await?;
     }
     Ok(())
 }
