@@ -26,7 +26,16 @@ pub fn may_commit(family: Family, sql: &str) -> bool {
 
 /// Whether `sql`, sent as several statements, can end a transaction that is open by committing it: as [`may_commit`],
 /// on PostgreSQL without `CALL` and `DO`, which the server does not let do so.
+#[inline]
 pub(crate) fn may_commit_open(family: Family, sql: &str) -> bool {
+    // Most texts are one statement, and finding that out is quick.
+    if !sql.trim_end().trim_end_matches(';').as_bytes().contains(&b';') {
+        return one_may_commit_open(family, sql);
+    }
+    several_may_commit_open(family, sql)
+}
+
+fn several_may_commit_open(family: Family, sql: &str) -> bool {
     match family {
         Family::Postgres => holds(family, sql, postgres::Beginning::in_open()),
         Family::MySql => holds(family, sql, mysql::Fate::Unbegun),

@@ -217,10 +217,16 @@ mod tests {
     use crate::driver::Family::MySql;
     use crate::session::lexer;
 
-    /// Whether it may commit, the same whatever is known of the transaction.
+    /// Whether it may commit, the same whatever is known of the transaction; but a text without `;` that cannot be split
+    /// need not be, and is known by its first words.
     fn may_commit(sql: &str) -> bool {
         let any = lexer::may_commit(MySql, sql);
-        assert_eq!(lexer::may_commit_open(MySql, sql), any, "{sql}");
+        let in_open = lexer::may_commit_open(MySql, sql);
+        let is_one = !sql.contains(';');
+        assert!(
+            in_open == any || (is_one && any && in_open == lexer::one_may_commit_open(MySql, sql)),
+            "{sql}"
+        );
         any
     }
 
