@@ -69,7 +69,10 @@ fn a_file_that_cannot_be_read_says_nothing_about_the_host() {
                 assert!(!error.is_failover_success(), "{kind:?}, {breaks_off}: {error:?}");
                 // One error at most.
                 let _ = conn.ping().await;
-                assert_eq!(count(&mut conn).await, "0", "{kind:?}, {breaks_off}");
+                // What had been read before is in the table: the server cannot know that there was to be more.
+                let rows = count(&mut conn).await;
+                assert!(rows == "0" || (breaks_off && rows == "1"), "{kind:?}, {breaks_off}: {rows}");
+                conn.run("DELETE FROM log").await.unwrap();
                 let down = host_down(&mut events);
                 assert!(down.is_empty(), "{kind:?}, {breaks_off}: the host is not to blame: {down:?}");
             }
