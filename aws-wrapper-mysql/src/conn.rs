@@ -317,12 +317,9 @@ impl Conn {
     /// Whether a connection that was lost by what was done on this side may be replaced without a word: nothing was lost
     /// with it but the session, or the caller knows.
     fn may_replace(&self) -> bool {
-        let slot = self.physical.slot();
+        let was_idle = self.physical.slot().last_known_transaction() == TransactionState::Idle;
         match self.physical.lane.loss() {
-            Some(Loss::Mistake) => {
-                self.told
-                    || (slot.last_known_transaction() == TransactionState::Idle && slot.ending().is_none())
-            }
+            Some(Loss::Mistake) => was_idle || self.told,
             Some(Loss::Dropped) => self.told,
             None => false,
         }
