@@ -233,6 +233,9 @@ impl Shell {
     }
 }
 
+/// Threads stop within microseconds; one in the middle of a system call takes as long as that.
+const FREEZE_DEADLINE: Duration = Duration::from_millis(500);
+
 /// One server process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Server {
@@ -255,6 +258,17 @@ impl Server {
             let _ = signal(pid, Signal::STOP);
         }
         Ok(())
+    }
+
+    /// Waits until every thread of a server that was told to freeze stands still: one that runs stops a moment later.
+    ///
+    /// Where the system does not show that, the wait ends by itself.
+    pub(crate) async fn await_frozen(self) {
+        let end = Instant::now() + FREEZE_DEADLINE;
+        let everybody: Vec<u32> = children(self.pid).into_iter().chain([self.pid]).collect();
+        while Instant::now() < end && !everybody.iter().all(|&pid| is_frozen(pid)) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Lets a frozen server go on.
@@ -296,6 +310,19 @@ fn is_alive(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     // The state follows the name, which is in parentheses and may contain anything.
     stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Whether all threads of a process are stopped.
+fn is_frozen(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    let is_stopped = |thread: &fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // A thread that is gone, or that ends, does no harm.
+        stat.rsplit(')')
+            .next()
+            .is_none_or(|rest| rest.trim_start().starts_with(['T', 't', 'Z', 'X']) || rest.is_empty())
+    };
+    threads.flatten().all(|thread| is_stopped(&thread))
 }
 
 fn children(pid: u32) -> Vec<u32> {

@@ -213,6 +213,7 @@ impl Inner {
             .ok_or_else(|| Error::invalid(format!("{} is down", self.hosts[i].name)))?;
         self.leave_step(state, i).await?;
         server.freeze()?;
+        server.await_frozen().await;
         state.instances[i].frozen = true;
         Ok(())
     }
