@@ -14,7 +14,7 @@ use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
 use mysql_async::prelude::Queryable;
-use mysql_async::{ChangeUserOpts, Conn, Opts, Row, TextProtocol, Value};
+use mysql_async::{ChangeUserOpts, Conn, Opts, Row, Value};
 use parking_lot::Mutex;
 
 use crate::classify::{classify, sqlstate};
@@ -164,7 +164,6 @@ async fn fetch_text(conn: &mut Conn, sql: &str) -> mysql_async::Result<Table> {
             table = Table::new(columns, rows.into_iter().map(cells).collect());
         }
     }
-    let _: mysql_async::QueryResult<'_, '_, TextProtocol> = result;
     Ok(table)
 }
 
