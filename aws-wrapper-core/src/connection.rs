@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::driver::DriverDialect;
 use crate::error::{FailoverOutcome, FailoverReport};
+use crate::host::Role;
 use crate::registry::Slot;
 
 /// What all physical connections behind one logical connection share.
@@ -22,6 +23,7 @@ pub struct Logical<D: DriverDialect> {
     state: Mutex<State<D>>,
     switching: AsyncMutex<()>,
     session: D::Session,
+    role: Option<Role>,
 }
 
 struct State<D: DriverDialect> {
@@ -37,12 +39,23 @@ struct State<D: DriverDialect> {
 impl<D: DriverDialect> Logical<D> {
     /// A logical connection that starts on the connection of `slot`.
     pub fn new(slot: Arc<Slot>) -> Self {
+        Self::of_role(slot, None)
+    }
+
+    /// As [`new`](Self::new), one that needs a host of this role whatever the endpoint of its connector.
+    pub fn of_role(slot: Arc<Slot>, role: Option<Role>) -> Self {
         Self {
+            role,
             has_parked: AtomicBool::new(false),
             state: Mutex::new(State { parked: None, newest: slot, last_switch: None, last_failure: None }),
             switching: AsyncMutex::new(()),
             session: D::Session::default(),
         }
+    }
+
+    /// The role its hosts must have, if that is not for the endpoint to say.
+    pub fn role(&self) -> Option<Role> {
+        self.role
     }
 
     /// What the adapter carries from one physical connection to the next.

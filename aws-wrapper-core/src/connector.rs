@@ -77,11 +77,21 @@ impl<D: DriverDialect> Connector<D> {
         self.inner.services.shared().until_shut_down(Box::pin(self.connect_to_any())).await
     }
 
+    /// Opens a connection to one host of the cluster, whatever the endpoint; it must have that role, unless
+    /// [`Role::Unknown`] is asked for.
+    ///
+    /// # Errors
+    /// `Routing` when the host has another role; those of connecting.
+    pub async fn connect_to_host(&self, host: &HostKey, role: Role) -> Result<D::Connection> {
+        let wanted = Some(role).filter(|role| *role != Role::Unknown);
+        self.inner.services.shared().until_shut_down(Box::pin(self.connect_to(host.clone(), wanted))).await
+    }
+
     async fn connect_to_any(&self) -> Result<D::Connection> {
         let inner = &*self.inner;
         let mut last = None;
         for host in &inner.hosts {
-            match self.connect_to(host.clone()).await {
+            match self.connect_to(host.clone(), inner.wanted_role).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) if is_final(&error) => return Err(error),
                 Err(error) => {
@@ -93,7 +103,7 @@ impl<D: DriverDialect> Connector<D> {
         Err(last.unwrap_or_else(|| Error::config("no host is given")))
     }
 
-    async fn connect_to(&self, host: HostKey) -> Result<D::Connection> {
+    async fn connect_to(&self, host: HostKey, wanted: Option<Role>) -> Result<D::Connection> {
         let inner = &*self.inner;
         // Each plugin bounds its own attempts; this bounds them all, whatever plugins there are.
         let limit = LOGIN_LIMIT.max(inner.settings.failover.timeout);
@@ -110,7 +120,7 @@ impl<D: DriverDialect> Connector<D> {
             let text = format!("no connection within {} ms", limit.as_millis());
             Error::new(ErrorKind::Timeout(Phase::Connect), text).with_host(&host)
         })??;
-        if let Some(wanted) = inner.wanted_role {
+        if let Some(wanted) = wanted {
             let role = inner.topology.role_of(inner.driver.as_ref(), &mut connection).await?;
             if role != wanted {
                 let text = format!("the host is a {role:?}, but a {wanted:?} is wanted");

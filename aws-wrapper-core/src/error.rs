@@ -350,6 +350,11 @@ impl Error {
         self.0.vendor_code
     }
 
+    /// Whether the server sent it: then it is alive, whatever it says.
+    pub(crate) fn is_from_server(&self) -> bool {
+        self.0.sqlstate.is_some() || self.0.vendor_code.is_some()
+    }
+
     /// The host it happened on; after a successful failover, the new one.
     pub fn host(&self) -> Option<&HostKey> {
         self.0.host.as_ref()

@@ -10,6 +10,7 @@ use crate::connection::Logical;
 use crate::connector::Connector;
 use crate::driver::DriverDialect;
 use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::host::Role;
 use crate::pipeline::Pipeline;
 use crate::registry::Slot;
 use crate::topology::cluster::ClusterSession;
@@ -25,7 +26,12 @@ pub struct Link<D: DriverDialect> {
 impl<D: DriverDialect> Link<D> {
     /// A logical connection that starts on the physical connection of `slot`.
     pub fn new(connector: Connector<D>, slot: &Arc<Slot>) -> Self {
-        let logical = Arc::new(Logical::new(Arc::clone(slot)));
+        Self::of_role(connector, slot, None)
+    }
+
+    /// As [`new`](Self::new), for one that was opened to a certain host of that role.
+    pub fn of_role(connector: Connector<D>, slot: &Arc<Slot>, role: Option<Role>) -> Self {
+        let logical = Arc::new(Logical::of_role(Arc::clone(slot), role));
         Self { _cluster: connector.cluster_session(), connector, logical }
     }
 
@@ -35,7 +41,10 @@ impl<D: DriverDialect> Link<D> {
     /// Those of connecting, and those of applying the session's state.
     pub async fn connect(&self) -> Result<D::Connection> {
         let driver = self.connector.driver();
-        let mut connection = self.connector.connect().await?;
+        let mut connection = match self.logical.role() {
+            Some(role) => self.connector.connect_to_host(self.logical.newest().routed_host(), role).await?,
+            None => self.connector.connect().await?,
+        };
         let configured = driver.configure(&mut connection, self.logical.session());
         let Ok(configured) = timeout(self.connect_limit(), configured).await else {
             let text = "the session could not be restored on a new connection in time";

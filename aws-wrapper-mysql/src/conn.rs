@@ -9,6 +9,7 @@ use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::call::Call;
 use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
+use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::session::transaction::TransactionState;
@@ -67,12 +68,13 @@ macro_rules! exchange {
         let call = ::aws_wrapper_core::call::Call::new($method, $sql, link.logical(), lane);
         link.pipeline()
             .call(&call, || async {
+                let in_flight = lane.slot().enter();
                 let mut $taken = $crate::conn::enter(lane, &call)?;
                 let $result = {
                     let $driver = $taken.conn();
                     lane.unless_aborted($exchange).await
                 };
-                $finish.map_err(|error| $crate::conn::failed(error, lane))
+                in_flight.end($finish.map_err(|error| $crate::conn::failed(error, lane)))
             })
             .await
     }};
@@ -138,8 +140,8 @@ pub(crate) fn text(query: &[u8]) -> Cow<'_, str> {
 }
 
 impl Conn {
-    pub(crate) fn new(core: CoreConnector<MysqlDriver>, physical: Physical) -> Self {
-        let link = Arc::new(Shared::new(core, physical.slot()));
+    pub(crate) fn new(core: CoreConnector<MysqlDriver>, physical: Physical, role: Option<Role>) -> Self {
+        let link = Arc::new(Shared::of_role(core, physical.slot(), role));
         Self { physical, link, transaction: None, rollback_due: None, told: false, infile_handler: None }
     }
 

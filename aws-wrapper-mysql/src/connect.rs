@@ -28,9 +28,10 @@ async fn dial(driver: &MysqlDriver, request: &ConnectRequest) -> Result<Conn, Dr
     }
     let host = request.host();
     let failed = |source| DriverError::dial(&host.to_string(), source);
-    let addresses = match driver.opts().resolved_ips() {
+    let addresses = match (request.address(), driver.opts().resolved_ips()) {
+        (Some(address), _) => vec![address],
         // Addresses of the driver's own configuration belong to the host it names.
-        Some(addresses) if driver.opts().ip_or_hostname() == host.host() => {
+        (None, Some(addresses)) if driver.opts().ip_or_hostname() == host.host() => {
             addresses.iter().map(|address| SocketAddr::new(*address, host.port())).collect()
         }
         _ => request.shared().resolver().resolve(host.host(), host.port()).await.map_err(failed)?,
@@ -40,7 +41,10 @@ async fn dial(driver: &MysqlDriver, request: &ConnectRequest) -> Result<Conn, Dr
         let share = request.share_of_time(addresses.len() - index);
         let to_address = builder.clone().resolved_ips(Some(vec![address.ip()])).tcp_port(address.port());
         match timeout_at(share, open(driver, to_address)).await {
-            Ok(Ok(conn)) => return Ok(conn),
+            Ok(Ok(conn)) => {
+                request.slot().set_peer(*address);
+                return Ok(conn);
+            }
             Ok(Err(Error::Io(error))) => last = unreachable(*address, error),
             // Somebody answered there.
             Ok(Err(error)) => return Err(connect_failed(error)),

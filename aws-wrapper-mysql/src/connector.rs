@@ -11,7 +11,7 @@ use aws_wrapper_core::config::settings::{Settings, SslMode};
 use aws_wrapper_core::connector::{Connector as CoreConnector, Extras};
 use aws_wrapper_core::endpoint::Endpoint;
 use aws_wrapper_core::error::Error as CoreError;
-use aws_wrapper_core::host::HostKey;
+use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::plugin::ConnectionPlugin;
 use aws_wrapper_core::plugins::developer::Script;
 use aws_wrapper_core::services::Services;
@@ -57,7 +57,18 @@ impl Connector {
     /// Dropping the future leaves nothing behind.
     pub async fn connect(&self) -> Result<Conn> {
         let physical = self.core.connect().await?;
-        Ok(Conn::new(self.core.clone(), physical))
+        Ok(Conn::new(self.core.clone(), physical, None))
+    }
+
+    /// Opens a connection to one host of the cluster, whatever the endpoint; it must have that role, unless
+    /// [`Role::Unknown`] is asked for. When it is lost, a host of the same role takes its place; for a reader, the writer
+    /// if there is no other, unless `failover_mode` is `strict-reader`.
+    ///
+    /// # Errors
+    /// `Routing` when the host has another role; those of [`connect`](Self::connect).
+    pub async fn connect_to_host(&self, host: &HostKey, role: Role) -> Result<Conn> {
+        let physical = self.core.connect_to_host(host, role).await?;
+        Ok(Conn::new(self.core.clone(), physical, Some(role)))
     }
 
     /// What the connections of this connector, and of others given the same value, share.

@@ -91,6 +91,11 @@ impl DriverDialect for MysqlDriver {
         on_lane(&connection.lane, async |conn| fetch_text(conn, sql).await).await
     }
 
+    async fn ping(&self, connection: &mut Physical) -> Result<(), DriverError> {
+        connection.reclaim();
+        on_lane(&connection.lane, async |conn| conn.ping().await).await
+    }
+
     async fn configure(&self, connection: &mut Physical, session: &Session) -> Result<(), DriverError> {
         let user = session.user.lock().clone();
         if let Some(user) = user {

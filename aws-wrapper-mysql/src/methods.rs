@@ -35,17 +35,21 @@ macro_rules! lend {
         let (lane, link) = (Arc::clone(&conn.physical.lane), Arc::clone(&conn.link));
         let call = link.pipeline().lend(owned_call($method, $sql, &link)).await.map_err(to_driver)?;
         let opened = async {
+            let in_flight = lane.slot().enter_shared();
             let mut taken = enter(&lane, call.call())?;
             let result = {
                 let $driver = taken.conn();
                 lane.unless_aborted($exchange).await
             };
-            taken.keep_unless(result).map_err(|error| failed(error, &lane))
+            match taken.keep_unless(result) {
+                Ok(driver) => Ok((driver, in_flight)),
+                Err(error) => in_flight.end(Err(failed(error, &lane))),
+            }
         };
         match opened.await {
-            Ok(driver) => {
+            Ok((driver, in_flight)) => {
                 let inner = mysql_async::QueryResult::new(conn.physical.lend(driver));
-                QueryResult::new(inner, Guard::new(call, lane, link))
+                QueryResult::new(inner, Guard::new(call, in_flight, lane, link))
             }
             Err(error) => {
                 let error = Box::pin(call.recover(link.pipeline(), error)).await;

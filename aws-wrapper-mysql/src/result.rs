@@ -12,6 +12,7 @@ use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::error::ErrorKind;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::pipeline::call::Lent;
+use aws_wrapper_core::registry::{InFlight, Slot};
 use aws_wrapper_core::table::Table;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
@@ -279,14 +280,19 @@ impl<T, P> fmt::Debug for RowStream<'_, T, P> {
 /// The call of a result: it is over when the result is, and recovery is asked for when reading it fails.
 pub(crate) struct Guard {
     /// Nothing once the call is over.
-    call: Option<Lent<MysqlDriver>>,
+    call: Option<(Lent<MysqlDriver>, InFlight<Arc<Slot>>)>,
     lane: Arc<Lane>,
     link: Arc<Shared>,
 }
 
 impl Guard {
-    pub(crate) fn new(call: Lent<MysqlDriver>, lane: Arc<Lane>, link: Arc<Shared>) -> Self {
-        Self { call: Some(call), lane, link }
+    pub(crate) fn new(
+        call: Lent<MysqlDriver>,
+        in_flight: InFlight<Arc<Slot>>,
+        lane: Arc<Lane>,
+        link: Arc<Shared>,
+    ) -> Self {
+        Self { call: Some((call, in_flight)), lane, link }
     }
 
     fn is_over(&self) -> bool {
@@ -294,7 +300,9 @@ impl Guard {
     }
 
     fn finish(&mut self) {
-        self.call = None;
+        if let Some((_, in_flight)) = self.call.take() {
+            in_flight.answered();
+        }
     }
 
     /// Reads a part of the result.
@@ -326,9 +334,19 @@ impl Guard {
 
     /// Ends the call and finds out what becomes of the failure; nothing if that was done before.
     fn recover(&mut self, error: DriverError) -> Option<BoxFuture<'static, mysql_async::Error>> {
-        let (call, link) = (self.call.take()?, Arc::clone(&self.link));
-        let error = failed(error, &self.lane);
+        let ((call, in_flight), link) = (self.call.take()?, Arc::clone(&self.link));
+        let failed = in_flight.end::<()>(Err(failed(error, &self.lane)));
+        let error = failed.expect_err("it is handed through");
         Some(Box::pin(async move { to_driver(call.recover(link.pipeline(), error).await) }))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // What has not been read is read by the next call, so this is no call that was dropped.
+        if let Some((_, in_flight)) = self.call.take() {
+            in_flight.release();
+        }
     }
 }
 

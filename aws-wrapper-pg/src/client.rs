@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::error::Result;
+use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::session::transaction::TransactionState;
@@ -51,7 +52,8 @@ macro_rules! through {
             .pipeline()
             .call(&call, || async {
                 let $physical = $self.now(&call)?;
-                checked!($exchange, $physical.slot())
+                let in_flight = $physical.slot().enter();
+                in_flight.end(checked!($exchange, $physical.slot()))
             })
             .await
     }};
@@ -75,21 +77,24 @@ macro_rules! lend {
         let call = pipeline.lend(owned_call($method, $sql, &$self.shared)).await?;
         let opened = async {
             let $physical = $self.now(call.call())?;
+            let in_flight = $physical.slot().enter_shared();
             match checked!($exchange, $physical.slot()) {
-                Ok(opened) => Ok((opened, Arc::clone(&$physical.lease))),
-                Err(error) => Err(error),
+                Ok(opened) => Ok((opened, in_flight, Arc::clone(&$physical.lease))),
+                Err(error) => in_flight.end(Err(error)),
             }
         };
         match opened.await {
-            Ok((opened, lease)) => Ok($wrap(opened, Lent::new(call, lease, Arc::clone(&$self.shared)))),
+            Ok((opened, in_flight, lease)) => {
+                Ok($wrap(opened, Lent::new(call, in_flight, lease, Arc::clone(&$self.shared))))
+            }
             Err(error) => Err(Box::pin(call.recover(pipeline, error)).await),
         }
     }};
 }
 
 impl Client {
-    pub(crate) fn new(core: CoreConnector<PgDriver>, physical: Physical) -> Self {
-        let shared = Shared::new(core, physical.slot());
+    pub(crate) fn new(core: CoreConnector<PgDriver>, physical: Physical, role: Option<Role>) -> Self {
+        let shared = Shared::of_role(core, physical.slot(), role);
         physical.delivery.to(shared.logical().session().inbox());
         Self { current: Current::new(physical), shared: Arc::new(shared) }
     }

@@ -43,6 +43,9 @@ pub(crate) async fn connect(driver: &PgDriver, request: &ConnectRequest) -> Resu
     }
 
     let (socket, peer) = dial(driver, request).await?;
+    if let Peer::Tcp(address) = peer {
+        slot.set_peer(address);
+    }
     let name = request.host().host().to_owned();
     let dialled = Dialled { peer, name, tls: Arc::clone(driver.tls()), socket: driver.socket(request) };
     let (client, role) = if let Some(handshake) = dialled.handshake() {
@@ -220,8 +223,9 @@ async fn dial(driver: &PgDriver, request: &ConnectRequest) -> Result<(Socket, Pe
         return Ok((socket, peer));
     }
     let failed = |source| DriverError::dial(&host.to_string(), source);
-    let addresses = match driver.fixed_address(host.host()) {
-        Some(address) => vec![SocketAddr::new(address, host.port())],
+    let fixed = driver.fixed_address(host.host()).map(|address| SocketAddr::new(address, host.port()));
+    let addresses = match request.address().or(fixed) {
+        Some(address) => vec![address],
         None => request.shared().resolver().resolve(host.host(), host.port()).await.map_err(failed)?,
     };
     let mut last = failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));

@@ -55,7 +55,18 @@ impl Connector {
     /// Dropping the future leaves nothing behind.
     pub async fn connect(&self) -> Result<Client> {
         let physical = self.core.connect().await?;
-        Ok(Client::new(self.core.clone(), physical))
+        Ok(Client::new(self.core.clone(), physical, None))
+    }
+
+    /// Opens a connection to one host of the cluster, whatever the endpoint; it must have that role, unless
+    /// [`Role::Unknown`] is asked for. When it is lost, a host of the same role takes its place; for a reader, the writer
+    /// if there is no other, unless `failover_mode` is `strict-reader`.
+    ///
+    /// # Errors
+    /// `Routing` when the host has another role; those of [`connect`](Self::connect).
+    pub async fn connect_to_host(&self, host: &HostKey, role: Role) -> Result<Client> {
+        let physical = self.core.connect_to_host(host, role).await?;
+        Ok(Client::new(self.core.clone(), physical, Some(role)))
     }
 
     /// What the connections of this connector, and of others given the same value, share.

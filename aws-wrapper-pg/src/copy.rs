@@ -33,7 +33,8 @@ impl<T: Buf + 'static + Send> CopyInSink<T> {
 
     /// The driver's sink, for what takes only that, such as its binary writer. The wrapper no longer looks after it:
     /// errors are the driver's, and a loss of the connection is noticed by the next call.
-    pub fn into_driver(self) -> tokio_postgres::CopyInSink<T> {
+    pub fn into_driver(mut self) -> tokio_postgres::CopyInSink<T> {
+        self.life.let_go();
         self.inner.it
     }
 
@@ -132,7 +133,8 @@ impl CopyOutStream {
     }
 
     /// The driver's stream, for what takes only that, such as its binary reader. The wrapper no longer looks after it.
-    pub fn into_driver(self) -> tokio_postgres::CopyOutStream {
+    pub fn into_driver(mut self) -> tokio_postgres::CopyOutStream {
+        self.life.let_go();
         self.inner.it
     }
 }

@@ -95,6 +95,11 @@ impl DriverDialect for PgDriver {
         fetch_text(&connection.client, sql).await.map_err(|error| ended_or(error, connection.slot()))
     }
 
+    async fn ping(&self, connection: &mut Physical) -> Result<(), DriverError> {
+        let answer = connection.client.check_connection().await;
+        answer.map_err(|error| ended_or(error, connection.slot()))
+    }
+
     async fn configure(&self, connection: &mut Physical, session: &Session) -> Result<(), DriverError> {
         connection.delivery.to(session.inbox());
         let Some(listen) = session.listen_sql() else { return Ok(()) };

@@ -10,6 +10,7 @@ use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::error::{Error, ErrorKind, Result};
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::pipeline::call::Lent as CoreLent;
+use aws_wrapper_core::registry::{InFlight, Slot};
 use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
 
@@ -21,18 +22,26 @@ use crate::physical::Lease;
 #[derive(Debug)]
 pub(crate) struct Lent {
     call: CoreLent<PgDriver>,
+    in_flight: InFlight<Arc<Slot>>,
     lease: Arc<Lease>,
     shared: Arc<Shared>,
 }
 
 impl Lent {
-    pub(crate) fn new(call: CoreLent<PgDriver>, lease: Arc<Lease>, shared: Arc<Shared>) -> Self {
-        Self { call, lease, shared }
+    pub(crate) fn new(
+        call: CoreLent<PgDriver>,
+        in_flight: InFlight<Arc<Slot>>,
+        lease: Arc<Lease>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { call, in_flight, lease, shared }
     }
 
     /// Ends the call and finds out what becomes of the error.
     async fn fail(self, error: tokio_postgres::Error) -> Error {
         let error = call_failed(error, &self.lease.slot).await;
+        let failed = self.in_flight.end::<()>(Err(error));
+        let error = failed.expect_err("it is handed through");
         self.call.recover(self.shared.pipeline(), error).await
     }
 }
@@ -72,7 +81,16 @@ impl Life {
 
     /// The call is over and went well.
     pub(crate) fn finish(&mut self) {
-        *self = Self::Done;
+        if let Self::Open(Some(lent)) = std::mem::replace(self, Self::Done) {
+            lent.in_flight.answered();
+        }
+    }
+
+    /// The driver's own is handed out, and nobody knows any more when the call is over.
+    pub(crate) fn let_go(&mut self) {
+        if let Self::Open(Some(lent)) = std::mem::replace(self, Self::Over) {
+            lent.in_flight.release();
+        }
     }
 
     /// Polls a stream of the driver as one of the wrapper.

@@ -80,6 +80,7 @@ impl<'a> TransactionBuilder<'a> {
             if at.slot().has_ended() {
                 return Err(already_ended(at.slot()));
             }
+            let in_flight = at.slot().enter();
             let mut builder = driver.build_transaction();
             if let Some(isolation_level) = self.isolation_level {
                 builder = builder.isolation_level(isolation_level);
@@ -90,7 +91,7 @@ impl<'a> TransactionBuilder<'a> {
             if let Some(deferrable) = self.deferrable {
                 builder = builder.deferrable(deferrable);
             }
-            checked!(builder.start().await, at.slot())
+            in_flight.end(checked!(builder.start().await, at.slot()))
         });
         let inner = began.await?;
         Ok(Transaction { open: Open(Some(at.slot())), inner, at })
@@ -180,7 +181,8 @@ macro_rules! through {
             .pipeline()
             .call(&call, || async {
                 at.ready(&call)?;
-                checked!($exchange, at.slot())
+                let in_flight = at.slot().enter();
+                in_flight.end(checked!($exchange, at.slot()))
             })
             .await
     }};
@@ -206,10 +208,16 @@ macro_rules! lend {
         let call = pipeline.lend(owned_call($method, $sql, at.shared)).await?;
         let opened = async {
             at.ready(call.call())?;
-            checked!($exchange, at.slot())
+            let in_flight = at.slot().enter_shared();
+            match checked!($exchange, at.slot()) {
+                Ok(opened) => Ok((opened, in_flight)),
+                Err(error) => in_flight.end(Err(error)),
+            }
         };
         match opened.await {
-            Ok(opened) => Ok($wrap(opened, Lent::new(call, Arc::clone(at.lease), Arc::clone(at.shared)))),
+            Ok((opened, in_flight)) => {
+                Ok($wrap(opened, Lent::new(call, in_flight, Arc::clone(at.lease), Arc::clone(at.shared))))
+            }
             Err(error) => Err(Box::pin(call.recover(pipeline, error)).await),
         }
     }};
@@ -224,7 +232,8 @@ macro_rules! exclusively {
             .pipeline()
             .call(&call, || async {
                 at.ready(&call)?;
-                checked!($exchange, at.slot())
+                let in_flight = at.slot().enter();
+                in_flight.end(checked!($exchange, at.slot()))
             })
             .await
     }};

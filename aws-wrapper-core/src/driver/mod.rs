@@ -53,6 +53,10 @@ pub trait DriverDialect: Debug + Send + Sync + 'static {
         sql: &str,
     ) -> impl Future<Output = Result<Table, Self::Error>> + Send;
 
+    /// Asks the server for a sign of life, without any text. The caller sets the deadline.
+    fn ping(&self, connection: &mut Self::Connection)
+    -> impl Future<Output = Result<(), Self::Error>> + Send;
+
     /// Prepares a new connection to take the place of another: whatever `session` asks for is applied.
     fn configure(
         &self,

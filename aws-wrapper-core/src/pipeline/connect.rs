@@ -1,6 +1,7 @@
 //! Opening a physical connection: a request travels through the plugins to the driver.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct ConnectRequest {
     deadline: Instant,
     /// When the driver was asked last.
     started: Instant,
+    /// The address to dial, if the name must not be asked for it.
+    address: Option<SocketAddr>,
     user: Option<String>,
     password: Option<Secret>,
     settings: Arc<Settings>,
@@ -47,7 +50,7 @@ impl ConnectRequest {
         };
         let (settings, shared) = (Arc::clone(settings), Arc::clone(shared));
         let started = Instant::now();
-        Self { host, purpose, deadline, started, user, password, settings, shared, slot: None }
+        Self { host, purpose, deadline, started, address: None, user, password, settings, shared, slot: None }
     }
 
     /// The host to connect to; its name is also the one a certificate is checked against.
@@ -58,6 +61,16 @@ impl ConnectRequest {
     /// Connects to another host instead.
     pub fn set_host(&mut self, host: HostKey) {
         self.host = host;
+    }
+
+    /// The address to dial instead of what the name resolves to.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Dials this address, whatever the name resolves to. A certificate is still checked against the name.
+    pub fn set_address(&mut self, address: Option<SocketAddr>) {
+        self.address = address;
     }
 
     /// What the connection is for.

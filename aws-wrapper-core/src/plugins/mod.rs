@@ -7,6 +7,7 @@ pub mod failover;
 pub mod initial_connection;
 pub mod query_log;
 pub mod stale_dns;
+pub mod tracker;
 mod verified;
 
 use std::fmt;
@@ -36,6 +37,7 @@ pub enum Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BuiltIn {
     InitialConnection,
+    Tracker,
     StaleDns,
     Failover,
     QueryLog,
@@ -57,6 +59,12 @@ const TABLE: &[Entry] = &[
         code: "initial_connection",
         aliases: &["auroraInitialConnectionStrategy"],
         place: Place::Weight(500),
+    },
+    Entry {
+        plugin: BuiltIn::Tracker,
+        code: "tracker",
+        aliases: &["auroraConnectionTracker", "connection_tracker", "aurora_connection_tracker"],
+        place: Place::Weight(600),
     },
     Entry {
         plugin: BuiltIn::StaleDns,
@@ -88,9 +96,6 @@ const TABLE: &[Entry] = &[
 
 /// Codes of the other wrappers that have no counterpart here yet, so that the error can say so.
 const NOT_YET: &[&str] = &[
-    "tracker",
-    "auroraConnectionTracker",
-    "connection_tracker",
     "efm",
     "efm2",
     "host_monitoring",
@@ -182,6 +187,7 @@ impl BuiltIn {
     fn make<D: DriverDialect>(self, context: &PluginContext<D>) -> Result<Arc<dyn ConnectionPlugin<D>>> {
         Ok(match self {
             Self::InitialConnection => Arc::new(initial_connection::InitialConnection::new(context)?),
+            Self::Tracker => Arc::new(tracker::Tracker::new(context)),
             Self::StaleDns => Arc::new(stale_dns::StaleDns::new(context)),
             Self::Failover => Arc::new(failover::Failover::new(context)?),
             Self::QueryLog => Arc::new(query_log::QueryLog::new(&context.settings)),
@@ -234,7 +240,10 @@ pub(crate) fn needs_topology(codes: Option<&[String]>, is_cluster: bool) -> bool
         None => is_cluster,
         Some(codes) => codes.iter().any(|code| {
             find(code).is_ok_and(|entry| {
-                matches!(entry.plugin, BuiltIn::InitialConnection | BuiltIn::StaleDns | BuiltIn::Failover)
+                matches!(
+                    entry.plugin,
+                    BuiltIn::InitialConnection | BuiltIn::Tracker | BuiltIn::StaleDns | BuiltIn::Failover
+                )
             })
         }),
     }

@@ -435,6 +435,10 @@ impl DriverDialect for FakeDriver {
         connection.ask(sql).await
     }
 
+    async fn ping(&self, connection: &mut FakeConnection) -> Result<(), FakeError> {
+        connection.ask("").await.map(drop)
+    }
+
     async fn configure(
         &self,
         connection: &mut FakeConnection,
@@ -533,10 +537,11 @@ impl FakeClient {
         let call = Call::new(method, Some(sql), &self.logical, self);
         let exchange = async {
             let now = self.now(&call)?;
-            match now.run(sql).await {
+            let in_flight = now.slot.enter();
+            in_flight.end(match now.run(sql).await {
                 Ok(()) => Ok(now.name().to_owned()),
                 Err(error) => Err(self.connector.driver().error(error).with_host(now.slot.host())),
-            }
+            })
         };
         self.connector.pipeline().call(&call, || exchange).await
     }

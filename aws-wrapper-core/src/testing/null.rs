@@ -44,6 +44,10 @@ impl DriverDialect for NullDriver {
         Ok(Table::default())
     }
 
+    async fn ping(&self, _connection: &mut NullConnection) -> Result<(), Infallible> {
+        Ok(())
+    }
+
     async fn configure(&self, _connection: &mut NullConnection, _session: &()) -> Result<(), Infallible> {
         Ok(())
     }

@@ -24,7 +24,7 @@ use super::worker::{End, Held, Report, Worker, is_unreachable};
 use super::{Snapshot, Verification};
 use crate::error::{DriverClass, Error, ErrorKind, Result};
 use crate::events::Event;
-use crate::host::{Availability, HostKey, Role};
+use crate::host::{Availability, Host, HostKey, Role};
 use crate::services::Shared;
 
 /// Watches `cluster` until nobody has used it for a while.
@@ -443,7 +443,10 @@ impl Monitor {
         let cluster = self.cluster.id().to_owned();
         if let (Some(from), Some(to)) = (old_writer, new_writer) {
             if from != to {
-                tracing::info!(%cluster, %from, %to, "the writer has changed");
+                let old =
+                    before.find(&from).cloned().unwrap_or_else(|| Host::new(from.clone(), Role::Writer));
+                let retired = self.shared.registry.demote(&old);
+                tracing::info!(%cluster, %from, %to, retired, "the writer has changed");
                 let (cluster, from) = (cluster.clone(), Some(from));
                 self.shared.events.send(Event::WriterChanged { cluster, from, to });
             }

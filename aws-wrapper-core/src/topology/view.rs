@@ -1,5 +1,6 @@
 //! What one connector knows of its cluster: the hosts of its connection string, later the monitored topology.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::driver::{DriverDialect, Family};
 use crate::endpoint::{Endpoint, HostPattern};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::{Host, HostKey, Role};
-use crate::registry::Identity;
+use crate::registry::{Identity, Slot};
 use crate::services::Shared;
 use crate::topology::cluster::{Cluster, ClusterSeed, Prober, Verify};
 use crate::topology::{Snapshot, fixed, query};
@@ -32,6 +33,7 @@ pub struct Topology {
     first_dialect: &'static dyn DatabaseDialect,
     learned: OnceLock<Learned>,
     learning: AsyncMutex<()>,
+    tracks: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl Topology {
             first_dialect,
             learned: OnceLock::new(),
             learning: AsyncMutex::new(()),
+            tracks: AtomicBool::new(false),
         })
     }
 
@@ -119,6 +122,26 @@ impl Topology {
             host.availability = self.shared.availability.effective(&host.key, &self.settings.availability);
         }
         hosts
+    }
+
+    /// From now on every connection of the application is tracked.
+    pub(crate) fn start_tracking(&self) {
+        self.tracks.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_tracking(&self) -> bool {
+        self.tracks.load(Ordering::Relaxed)
+    }
+
+    /// Sees to it that a connection does not outlive the role of its host: when the host ceases to be the writer, the
+    /// connection is closed, at once if nobody uses it, else after its call. Where there is no topology, it is only
+    /// known from now on whether the connection is busy.
+    pub fn track(&self, slot: &Slot) {
+        let known = slot.identity().and_then(|identity| {
+            let snapshot = self.snapshot();
+            Some(snapshot.find_by_identity(&identity.host_id, Some(&identity.host_id))?.key.clone())
+        });
+        self.shared.registry.track(slot, known.as_ref().unwrap_or(slot.routed_host()));
     }
 
     /// The role of the server behind a connection.

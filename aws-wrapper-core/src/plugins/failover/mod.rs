@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::call::Call;
 use crate::config::settings::{FailoverMode, FailoverSettings};
+use crate::connection::Logical;
 use crate::driver::DriverDialect;
 use crate::endpoint::EndpointKind;
 use crate::error::{DriverClass, Error, ErrorKind, FailoverOutcome, FailoverReport, Phase, Result};
@@ -83,10 +84,22 @@ impl<D: DriverDialect> Failover<D> {
             driver: Arc::clone(&context.driver),
             topology: Arc::clone(&context.topology),
             shared: Arc::clone(&context.shared),
-            search: Search::new(context, mode)?,
+            search: Search::new(context)?,
             settings,
             mode,
         })
+    }
+
+    /// Which host may take the place of the one behind this logical connection.
+    fn mode(&self, logical: &Logical<D>) -> FailoverMode {
+        match logical.role() {
+            None | Some(Role::Unknown) => self.mode,
+            Some(Role::Writer) => FailoverMode::StrictWriter,
+            Some(Role::Reader) => {
+                let asked = self.settings.mode.filter(|mode| *mode != FailoverMode::StrictWriter);
+                asked.unwrap_or(FailoverMode::ReaderOrWriter)
+            }
+        }
     }
 
     /// Whether there is anywhere to fail over to. Asked in one place, for every trigger.
@@ -103,7 +116,9 @@ impl<D: DriverDialect> Failover<D> {
         match error.kind() {
             ErrorKind::Driver(DriverClass::Network) | ErrorKind::HostUnavailable => Some(Trigger::HostLost),
             ErrorKind::Driver(DriverClass::SessionTerminated) => Some(Trigger::SessionLost),
-            ErrorKind::Driver(DriverClass::Role) if self.mode == FailoverMode::StrictWriter => {
+            ErrorKind::Driver(DriverClass::Role)
+                if self.mode(call.logical()) == FailoverMode::StrictWriter =>
+            {
                 (self.role_now(call).await == Role::Reader).then_some(Trigger::Demoted)
             }
             _ => None,
@@ -168,7 +183,8 @@ impl<D: DriverDialect> Failover<D> {
     ) -> Result<Found<D>> {
         let deadline = Instant::now() + self.settings.timeout;
         loop {
-            let mut found = self.find(lost, trigger, deadline, attempts).await?;
+            let mode = self.mode(call.logical());
+            let mut found = self.find(mode, lost, trigger, deadline, attempts).await?;
             let limit = deadline.min(Instant::now() + self.settings.connect_timeout);
             let configured = self.driver.configure(&mut found.connection, call.logical().session());
             let error = match timeout_at(limit, configured).await {
@@ -191,6 +207,7 @@ impl<D: DriverDialect> Failover<D> {
 
     async fn find(
         &self,
+        mode: FailoverMode,
         lost: &Slot,
         trigger: Trigger,
         deadline: Instant,
@@ -198,14 +215,14 @@ impl<D: DriverDialect> Failover<D> {
     ) -> Result<Found<D>> {
         if trigger == Trigger::SessionLost {
             // The host is fine: it is asked first, and not blamed.
-            match self.search.same_host(lost.routed_host(), deadline, attempts).await {
+            match self.search.same_host(mode, lost.routed_host(), deadline, attempts).await {
                 Ok(found) => return Ok(found),
                 Err(error) => {
                     tracing::debug!(%error, "the host of a terminated session could not be used again");
                 }
             }
         }
-        self.search.run(deadline, attempts).await
+        self.search.run(mode, deadline, attempts).await
     }
 
     async fn fail_over(&self, call: &Call<'_, D>, lost: &Arc<Slot>, trigger: Trigger, error: Error) -> Error {
@@ -231,6 +248,9 @@ impl<D: DriverDialect> Failover<D> {
         match found {
             Ok(found) => {
                 let slot = Arc::clone(self.driver.slot(&found.connection));
+                if self.topology.is_tracking() {
+                    self.topology.track(&slot);
+                }
                 report.new_host = Some(slot.routed_host().clone());
                 let outcome = if was_in_transaction {
                     FailoverOutcome::TransactionUnknown
@@ -282,7 +302,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Failover<D> {
         }
         tracing::warn!(host = %request.host(), %error, "connecting failed; looking for another host");
         let deadline = request.deadline().min(Instant::now() + self.settings.timeout);
-        match self.search.run(deadline, &mut 0).await {
+        match self.search.run(self.mode, deadline, &mut 0).await {
             Ok(found) => Ok(found.connection),
             Err(reason) => {
                 tracing::debug!(%reason, "no other host could be used either");

@@ -27,7 +27,6 @@ pub(super) struct Search<D: DriverDialect> {
     connect: ConnectHandle<D>,
     selector: Arc<dyn HostSelector>,
     settings: FailoverSettings,
-    mode: FailoverMode,
     connector: ConnectorId,
 }
 
@@ -50,7 +49,7 @@ enum Attempt<D: DriverDialect> {
 }
 
 impl<D: DriverDialect> Search<D> {
-    pub(super) fn new(context: &PluginContext<D>, mode: FailoverMode) -> Result<Self> {
+    pub(super) fn new(context: &PluginContext<D>) -> Result<Self> {
         let settings = context.settings.failover.clone();
         Ok(Self {
             driver: Arc::clone(&context.driver),
@@ -58,19 +57,23 @@ impl<D: DriverDialect> Search<D> {
             connect: context.connect_handle(),
             selector: selector(settings.reader_strategy)?,
             settings,
-            mode,
             connector: context.connector.clone(),
         })
     }
 
     /// Looks until `deadline`, counting every connection tried.
-    pub(super) async fn run(&self, deadline: Instant, attempts: &mut u32) -> Result<Found<D>> {
+    pub(super) async fn run(
+        &self,
+        mode: FailoverMode,
+        deadline: Instant,
+        attempts: &mut u32,
+    ) -> Result<Found<D>> {
         let mut seen = Seen::default();
         let search = async {
-            match (self.topology.cluster(), self.mode) {
-                (None, _) => self.fixed_list(deadline, attempts, &mut seen).await,
+            match (self.topology.cluster(), mode) {
+                (None, _) => self.fixed_list(mode, deadline, attempts, &mut seen).await,
                 (Some(_), FailoverMode::StrictWriter) => self.writer(deadline, attempts, &mut seen).await,
-                (Some(_), _) => self.reader(deadline, attempts, &mut seen).await,
+                (Some(_), _) => self.reader(mode, deadline, attempts, &mut seen).await,
             }
         };
         if let Ok(result) = timeout_at(deadline, search).await {
@@ -86,11 +89,12 @@ impl<D: DriverDialect> Search<D> {
     /// One attempt on the host of a session that the server ended.
     pub(super) async fn same_host(
         &self,
+        mode: FailoverMode,
         host: &HostKey,
         deadline: Instant,
         attempts: &mut u32,
     ) -> Result<Found<D>> {
-        let wanted = match self.mode {
+        let wanted = match mode {
             FailoverMode::StrictWriter => Some(Role::Writer),
             FailoverMode::StrictReader => Some(Role::Reader),
             _ => None,
@@ -149,7 +153,13 @@ impl<D: DriverDialect> Search<D> {
 
     /// Readers by strategy, each at most once a round; then the host that was the writer, if the mode allows it or it
     /// has become a reader.
-    async fn reader(&self, deadline: Instant, attempts: &mut u32, seen: &mut Seen) -> Result<Found<D>> {
+    async fn reader(
+        &self,
+        mode: FailoverMode,
+        deadline: Instant,
+        attempts: &mut u32,
+        seen: &mut Seen,
+    ) -> Result<Found<D>> {
         let mut pause = Pause::new(self.settings.retry_delay);
         let mut proved_writer: Option<(u64, HostKey)> = None;
         let mut round = 0_u32;
@@ -178,7 +188,7 @@ impl<D: DriverDialect> Search<D> {
             let no_readers = left.is_empty();
             while let Some(index) = self.pick(&left) {
                 let host = left.swap_remove(index);
-                let wanted = (self.mode == FailoverMode::StrictReader).then_some(Role::Reader);
+                let wanted = (mode == FailoverMode::StrictReader).then_some(Role::Reader);
                 match self.attempt(&host.key, wanted, deadline, attempts).await {
                     Attempt::Found(found) => return Ok(found),
                     Attempt::WrongRole => proved_writer = Some((snapshot.version, host.key)),
@@ -186,11 +196,11 @@ impl<D: DriverDialect> Search<D> {
                 }
             }
             // Not everybody at once to the writer: readers get one full round and one newer topology first.
-            let writer_allowed = self.mode == FailoverMode::ReaderOrWriter && (round > 0 || no_readers);
-            let writer_may_be_reader = self.mode == FailoverMode::StrictReader && proved_writer.is_none();
+            let writer_allowed = mode == FailoverMode::ReaderOrWriter && (round > 0 || no_readers);
+            let writer_may_be_reader = mode == FailoverMode::StrictReader && proved_writer.is_none();
             if writer_allowed || writer_may_be_reader {
                 if let Some(writer) = snapshot.writer_host() {
-                    let wanted = (self.mode == FailoverMode::StrictReader).then_some(Role::Reader);
+                    let wanted = (mode == FailoverMode::StrictReader).then_some(Role::Reader);
                     match self.attempt(&writer.key, wanted, deadline, attempts).await {
                         Attempt::Found(found) => return Ok(found),
                         Attempt::WrongRole => {
@@ -220,12 +230,18 @@ impl<D: DriverDialect> Search<D> {
     }
 
     /// Without a topology each host is asked in turn.
-    async fn fixed_list(&self, deadline: Instant, attempts: &mut u32, seen: &mut Seen) -> Result<Found<D>> {
+    async fn fixed_list(
+        &self,
+        mode: FailoverMode,
+        deadline: Instant,
+        attempts: &mut u32,
+        seen: &mut Seen,
+    ) -> Result<Found<D>> {
         let mut pause = Pause::new(self.settings.retry_delay);
         let mut round = 0_u32;
         loop {
             for host in &self.topology.snapshot().hosts {
-                let wanted = match self.mode {
+                let wanted = match mode {
                     FailoverMode::StrictWriter => Some(Role::Writer),
                     FailoverMode::ReaderOrWriter if round > 0 => None,
                     _ => Some(Role::Reader),

@@ -1,81 +1,33 @@
-//! The registry of physical connections: a slot each.
-//!
-//! The slot outlives the connection's owner and its task, so each can leave word for the other: the protocol's
-//! transaction status, why the connection ended, and the means to end it without its cooperation.
+//! What is known about one physical connection.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::error::DriverClass;
-use crate::host::{HostKey, Role};
+use super::mark::{InFlight, Mark, Pulse};
+use super::role_epoch::RoleEpoch;
+use super::{EndReason, Ending, Identity, Purpose, Registry};
+use crate::host::HostKey;
 use crate::session::transaction::TransactionState;
-
-/// Why a connection is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Purpose {
-    /// The first connection behind a logical connection.
-    Initial,
-    /// A replacement for a connection that was lost or whose role no longer fits.
-    Switch,
-    /// A connection of the wrapper's own, such as the topology monitor's. Only plugins that ask for it see these.
-    Monitoring,
-}
-
-impl Purpose {
-    const ALL: [Self; 3] = [Self::Initial, Self::Switch, Self::Monitoring];
-}
-
-/// How a transaction is about to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ending {
-    /// Its effect is dropped.
-    Rollback = 1,
-    /// Its effect is kept.
-    Commit = 2,
-}
-
-/// Why a physical connection ended.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct EndReason {
-    /// What it means for the host.
-    pub class: DriverClass,
-    /// The server's code, if it said why.
-    pub sqlstate: Option<String>,
-    /// For people.
-    pub message: String,
-    /// Whether the wrapper itself gave the connection up.
-    pub aborted: bool,
-}
-
-impl EndReason {
-    /// The driver or the server ended it.
-    pub fn new(class: DriverClass, sqlstate: Option<String>, message: impl Into<String>) -> Self {
-        Self { class, sqlstate, message: message.into(), aborted: false }
-    }
-
-    /// The wrapper gave it up; `message` says why.
-    pub fn aborted(message: impl Into<String>) -> Self {
-        Self { class: DriverClass::Network, sqlstate: None, message: message.into(), aborted: true }
-    }
-}
 
 /// What is known about one physical connection.
 pub struct Slot {
+    mark: Mark,
     id: u64,
     host: HostKey,
     /// Whether it is (still) one of the wrapper's own, and if not, what it was opened for.
     purpose: AtomicU8,
     opened_at: Instant,
+    opened_in: RoleEpoch,
+    /// The address that was dialled in the end.
+    peer: OnceLock<SocketAddr>,
+    /// Whether it is to be given up when its host is no longer the writer.
+    is_tracked: AtomicBool,
     /// Low byte: status of the last ReadyForQuery, 0 = not known now. Second byte: the last status that was known.
     /// Upper half: counts the times the server said it is ready.
     status: AtomicU32,
@@ -92,30 +44,60 @@ pub struct Slot {
     registry: Weak<Registry>,
 }
 
-/// Which instance a connection really reached, asked from the server.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Identity {
-    /// The instance's own name for itself.
-    pub host_id: String,
-    /// Its role when asked.
-    pub role: Role,
-    /// The host of the topology it is, when that is known.
-    pub routed: Option<HostKey>,
-}
-
-impl Identity {
-    /// An identity as the server told it.
-    pub fn new(host_id: impl Into<String>, role: Role, routed: Option<HostKey>) -> Self {
-        Self { host_id: host_id.into(), role, routed }
-    }
-}
-
 const STATUS: u32 = 0xff;
 const KNOWN_SHIFT: u32 = 8;
 const COUNT_SHIFT: u32 = 16;
 
+/// Whether a connection can be given to the next user. Told by a few loads, without a question to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fitness {
+    /// It can.
+    Fit,
+    /// Its host was found dead and the connection has not been answered since: ask it first, or drop it.
+    Suspect,
+    /// It cannot.
+    Unfit(Unfit),
+}
+
+/// Why a connection cannot be given to the next user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// It is gone.
+    Ended,
+    /// It was given up because its host is dead.
+    Aborted,
+    /// Its host was the writer after it was opened and is not any more.
+    Demoted,
+    /// A call on it was dropped before it was answered: the next one would wait for that answer.
+    CallDropped,
+}
+
 impl Slot {
+    pub(super) fn new(registry: &Arc<Registry>, id: u64, host: HostKey, purpose: Purpose) -> Self {
+        Self {
+            mark: Mark::new(),
+            id,
+            host,
+            purpose: AtomicU8::new(purpose as u8),
+            opened_at: Instant::now(),
+            opened_in: registry.role_epochs.now(),
+            peer: OnceLock::new(),
+            is_tracked: AtomicBool::new(false),
+            status: AtomicU32::new(0),
+            ending: AtomicU8::new(0),
+            ready: Notify::new(),
+            waiting: AtomicU32::new(0),
+            identity: OnceLock::new(),
+            end_reason: OnceLock::new(),
+            ended: AtomicBool::new(false),
+            end: Notify::new(),
+            abort: OnceLock::new(),
+            registry: Arc::downgrade(registry),
+        }
+    }
+
     /// Unique among the connections of one `Services`; never 0. Serves as the epoch of a logical connection.
     pub fn id(&self) -> u64 {
         self.id
@@ -154,6 +136,95 @@ impl Slot {
     /// How long ago it was opened.
     pub fn age(&self) -> Duration {
         self.opened_at.elapsed()
+    }
+
+    /// The address it was opened to, if it is one of the network.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer.get().copied()
+    }
+
+    /// The address that answered. Called once, by the adapter.
+    pub fn set_peer(&self, peer: SocketAddr) {
+        let _ = self.peer.set(peer);
+    }
+
+    /// From now on it is known whether a call is in flight ([`is_busy`](Self::is_busy)), and whether one was dropped.
+    pub fn mark_calls(&self) {
+        self.mark.start(Pulse::still);
+    }
+
+    /// As [`mark_calls`](Self::mark_calls), by a clock that tells the time.
+    pub(crate) fn mark_calls_by(&self, pulse: &Arc<Pulse>) {
+        self.mark.start(|| Arc::clone(pulse));
+    }
+
+    pub(crate) fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// A call begins on this connection. For adapters; around every exchange of the application.
+    #[inline]
+    pub fn enter(&self) -> InFlight<&Self> {
+        InFlight::new(self)
+    }
+
+    /// As [`enter`](Self::enter), for a call whose result outlives it.
+    pub fn enter_shared(self: &Arc<Self>) -> InFlight<Arc<Self>> {
+        InFlight::new(Arc::clone(self))
+    }
+
+    /// Whether a call is in flight. Known only where calls are marked.
+    pub fn is_busy(&self) -> bool {
+        self.mark.word().is_busy()
+    }
+
+    /// Whether the connection can be given to the next user.
+    pub fn fitness(&self) -> Fitness {
+        let word = self.mark.word();
+        if word.is_aborted() {
+            Fitness::Unfit(Unfit::Aborted)
+        } else if word.is_retired() {
+            Fitness::Unfit(Unfit::Demoted)
+        } else if self.has_ended() {
+            Fitness::Unfit(Unfit::Ended)
+        } else if word.lost_a_call() {
+            Fitness::Unfit(Unfit::CallDropped)
+        } else if word.is_suspect() {
+            Fitness::Suspect
+        } else {
+            Fitness::Fit
+        }
+    }
+
+    /// The moment in the history of writers in which it was opened.
+    pub fn opened_in(&self) -> RoleEpoch {
+        self.opened_in
+    }
+
+    pub(super) fn track(&self) {
+        self.is_tracked.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_tracked(&self) -> bool {
+        self.is_tracked.load(Ordering::Acquire)
+    }
+
+    /// Its host is not the writer any more: ends it now if nobody uses it, else as soon as its call is over and no
+    /// transaction is open.
+    pub(super) fn retire(&self) {
+        self.mark.retire();
+        self.end_if_retired();
+    }
+
+    /// A call on a retired connection is over.
+    #[cold]
+    pub(super) fn end_if_retired(&self) {
+        let word = self.mark.word();
+        let is_between =
+            matches!(self.transaction(), TransactionState::InTransaction | TransactionState::Failed);
+        if word.is_retired() && !word.is_busy() && !is_between && self.mark.abort(word) {
+            self.abort(EndReason::aborted("its host is not the writer any more"));
+        }
     }
 
     /// The server is ready for the next command, in this state. Only the task that reads the connection calls this.
@@ -338,126 +409,5 @@ fn byte_to_state(byte: u32) -> TransactionState {
         b'T' => TransactionState::InTransaction,
         b'E' => TransactionState::Failed,
         _ => TransactionState::Unknown,
-    }
-}
-
-/// Every physical connection of one `Services`.
-#[derive(Debug, Default)]
-pub struct Registry {
-    next: AtomicU64,
-    slots: Mutex<HashMap<u64, Weak<Slot>>>,
-}
-
-impl Registry {
-    /// A slot for a connection that is about to be opened.
-    pub fn open(self: &Arc<Self>, host: HostKey, purpose: Purpose) -> Arc<Slot> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let slot = Arc::new(Slot {
-            id,
-            host,
-            purpose: AtomicU8::new(purpose as u8),
-            opened_at: Instant::now(),
-            status: AtomicU32::new(0),
-            ending: AtomicU8::new(0),
-            ready: Notify::new(),
-            waiting: AtomicU32::new(0),
-            identity: OnceLock::new(),
-            end_reason: OnceLock::new(),
-            ended: AtomicBool::new(false),
-            end: Notify::new(),
-            abort: OnceLock::new(),
-            registry: Arc::downgrade(self),
-        });
-        self.slots.lock().insert(id, Arc::downgrade(&slot));
-        slot
-    }
-
-    /// The connections that are alive now, in no order.
-    pub fn slots(&self) -> Vec<Arc<Slot>> {
-        // Not under the lock: the last handle on a slot takes it off the list when it is dropped.
-        let mut slots: Vec<_> = self.slots.lock().values().filter_map(Weak::upgrade).collect();
-        slots.retain(|slot| !slot.has_ended());
-        slots
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn slot() -> Arc<Slot> {
-        let registry = Arc::new(Registry::default());
-        registry.open(HostKey::new("h", 1).unwrap(), Purpose::Initial)
-    }
-
-    #[test]
-    fn an_error_hides_the_state_but_not_what_was_known_before() {
-        let slot = slot();
-        assert_eq!(slot.transaction(), TransactionState::Unknown);
-        slot.set_ready(TransactionState::InTransaction);
-        slot.set_unknown();
-        assert_eq!(slot.transaction(), TransactionState::Unknown);
-        assert_eq!(slot.last_known_transaction(), TransactionState::InTransaction);
-        slot.set_ready(TransactionState::Idle);
-        assert_eq!(slot.transaction(), TransactionState::Idle);
-    }
-
-    #[test]
-    fn the_first_end_reason_stands() {
-        let slot = slot();
-        slot.record_end(EndReason::aborted("first"));
-        slot.record_end(EndReason::aborted("second"));
-        assert_eq!(slot.end_reason().unwrap().message, "first");
-    }
-
-    #[tokio::test]
-    async fn waiting_for_the_end_and_for_the_state_wakes_up() {
-        let slot = slot();
-        let waiting = {
-            let slot = Arc::clone(&slot);
-            async move { slot.wait_ended().await }
-        };
-        let settled = slot.settled(Duration::from_secs(60));
-        let act = async {
-            tokio::task::yield_now().await;
-            slot.mark_ended();
-        };
-        let ((), state, ()) = tokio::join!(waiting, settled, act);
-        assert_eq!(state, TransactionState::Unknown);
-    }
-
-    #[test]
-    fn slots_that_end_while_they_are_listed_do_no_harm() {
-        let registry = Arc::new(Registry::default());
-        let (done, is_done) = std::sync::mpsc::channel();
-        for lists in [false, true] {
-            let (registry, done) = (Arc::clone(&registry), done.clone());
-            std::thread::spawn(move || {
-                for _ in 0..100_000 {
-                    if lists {
-                        registry.slots();
-                    } else {
-                        let slots =
-                            [0; 8].map(|_| registry.open(HostKey::new("h", 1).unwrap(), Purpose::Initial));
-                        for slot in slots {
-                            slot.mark_ended();
-                        }
-                    }
-                }
-                done.send(()).unwrap();
-            });
-        }
-        for _ in 0..2 {
-            is_done.recv_timeout(Duration::from_secs(60)).expect("nobody waits for ever");
-        }
-    }
-
-    #[test]
-    fn a_dropped_slot_leaves_the_registry() {
-        let registry = Arc::new(Registry::default());
-        let slot = registry.open(HostKey::new("h", 1).unwrap(), Purpose::Monitoring);
-        assert_eq!(registry.slots().len(), 1);
-        drop(slot);
-        assert!(registry.slots.lock().is_empty());
     }
 }

@@ -1,0 +1,417 @@
+//! The busy mark of a connection: whether a call is in flight on it, since when, and which one.
+//!
+//! One atomic word on a cache line of its own. A call changes it when it begins and when it ends; whoever wants to end the
+//! connection compares and exchanges the very word it judged by. So nobody reads a clock in a call, and a connection
+//! can never be cut for a call that is over: the next one has another number.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::slot::Slot;
+use crate::error::Result;
+
+/// Calls in flight, then flags, then the stamp of the oldest of them, then the number of the call that found it idle.
+const CALLS: u64 = (1 << 13) - 1;
+const ABORTED: u64 = 1 << 13;
+const SUSPECT: u64 = 1 << 14;
+const RETIRED: u64 = 1 << 15;
+const DROPPED: u64 = 1 << 16;
+const STAMP_SHIFT: u32 = 17;
+const STAMP: u64 = (1 << 31) - 1;
+const NUMBER_SHIFT: u32 = 48;
+const NUMBER: u64 = (1 << 16) - 1;
+
+/// See the module.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Mark {
+    word: AtomicU64,
+    /// The stamp of the last answer.
+    answered: AtomicU32,
+    /// What tells the time. Nothing: calls on this connection are not marked.
+    pulse: OnceLock<Arc<Pulse>>,
+}
+
+/// A word of a mark as it was read once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    pub(crate) fn is_busy(self) -> bool {
+        self.0 & CALLS != 0
+    }
+
+    pub(crate) fn is_aborted(self) -> bool {
+        self.0 & ABORTED != 0
+    }
+
+    pub(crate) fn is_suspect(self) -> bool {
+        self.0 & SUSPECT != 0
+    }
+
+    pub(crate) fn is_retired(self) -> bool {
+        self.0 & RETIRED != 0
+    }
+
+    pub(crate) fn lost_a_call(self) -> bool {
+        self.0 & DROPPED != 0
+    }
+
+    /// When the oldest call in flight began.
+    pub(crate) fn began(self) -> Stamp {
+        Stamp(u32::try_from(self.0 >> STAMP_SHIFT & STAMP).unwrap_or(0))
+    }
+}
+
+/// A moment in milliseconds, modulo about 25 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(u32);
+
+impl Stamp {
+    const BITS: u32 = u32::MAX >> 1;
+
+    pub(crate) fn from_millis(millis: u128) -> Self {
+        Self(u32::try_from(millis & u128::from(Self::BITS)).unwrap_or(0))
+    }
+
+    /// How many milliseconds lie between an earlier stamp and this one; 0 if it is not earlier.
+    pub(crate) fn since(self, earlier: Self) -> u64 {
+        let passed = self.0.wrapping_sub(earlier.0) & Self::BITS;
+        if passed > Self::BITS / 2 { 0 } else { u64::from(passed) }
+    }
+}
+
+/// The coarse clock of a host's connections: the time as of the next tick, and whether something is special.
+pub(crate) struct Pulse {
+    /// The stamp, and in the lowest bit whether a call has to look twice.
+    word: AtomicU32,
+    watcher: Option<Weak<dyn Watcher>>,
+}
+
+const SLOW: u32 = 1;
+
+/// Whoever is asked by a call when something is special.
+pub(crate) trait Watcher: Send + Sync {
+    /// A call is about to begin on `slot`. What is special may be over after that.
+    fn look(&self, slot: &Slot);
+}
+
+impl Pulse {
+    /// A clock that stands still, for connections nobody watches.
+    pub(crate) fn still() -> Arc<Self> {
+        Arc::new(Self { word: AtomicU32::new(0), watcher: None })
+    }
+
+    /// A clock that nobody drives yet.
+    pub(crate) fn new(watcher: Weak<dyn Watcher>) -> Arc<Self> {
+        Arc::new(Self { word: AtomicU32::new(SLOW), watcher: Some(watcher) })
+    }
+
+    /// The time as of the next tick.
+    pub(crate) fn publish(&self, stamp: Stamp, is_slow: bool) {
+        self.word.store(stamp.0 << 1 | u32::from(is_slow), Ordering::SeqCst);
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp(self.word.load(Ordering::Relaxed) >> 1)
+    }
+}
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pulse").field("stamp", &self.stamp()).finish_non_exhaustive()
+    }
+}
+
+impl Mark {
+    pub(super) fn new() -> Self {
+        Self { word: AtomicU64::new(0), answered: AtomicU32::new(0), pulse: OnceLock::new() }
+    }
+
+    /// From now on calls are marked, by the time of `pulse`. The first one stays.
+    pub(super) fn start(&self, pulse: impl FnOnce() -> Arc<Pulse>) {
+        let pulse = self.pulse.get_or_init(pulse);
+        self.answered.store(pulse.stamp().0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn word(&self) -> Word {
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    /// When the server was last heard on this connection.
+    pub(crate) fn answered(&self) -> Stamp {
+        Stamp(self.answered.load(Ordering::Relaxed))
+    }
+
+    /// Marks the connection as given up, unless anything has happened since `judged`. Whoever is told `true` ends it.
+    pub(crate) fn abort(&self, judged: Word) -> bool {
+        self.swap(judged, ABORTED)
+    }
+
+    /// The host was found dead: the connection has to show that it lives before it is used.
+    pub(crate) fn suspect(&self) {
+        self.word.fetch_or(SUSPECT, Ordering::AcqRel);
+    }
+
+    /// The role of the host is not what it was when the connection was opened.
+    pub(super) fn retire(&self) -> Word {
+        Word(self.word.fetch_or(RETIRED, Ordering::AcqRel) | RETIRED)
+    }
+
+    fn swap(&self, judged: Word, flag: u64) -> bool {
+        !judged.is_aborted()
+            && self
+                .word
+                .compare_exchange(judged.0, judged.0 | flag, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// A call begins. False: it is not counted, because calls are not marked here, or because it is too late.
+    #[inline]
+    fn enter(&self, slot: &Slot) -> bool {
+        let Some(pulse) = self.pulse.get() else { return false };
+        if pulse.word.load(Ordering::Relaxed) & SLOW != 0 {
+            look(pulse, slot);
+        }
+        let stamp = u64::from(pulse.stamp().0);
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & ABORTED != 0 || word & CALLS == CALLS {
+                return false;
+            }
+            let next = if word & CALLS == 0 {
+                let number = (word >> NUMBER_SHIFT).wrapping_add(1) & NUMBER;
+                let flags = word & (SUSPECT | RETIRED | DROPPED);
+                number << NUMBER_SHIFT | stamp << STAMP_SHIFT | flags | 1
+            } else {
+                word + 1
+            };
+            // In one order with a clock that is about to stop: either it sees the call, or the call sees that it stopped.
+            match self.word.compare_exchange_weak(word, next, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(newer) => word = newer,
+            }
+        }
+        if pulse.word.load(Ordering::SeqCst) & SLOW != 0 {
+            look(pulse, slot);
+        }
+        true
+    }
+
+    /// A call ends.
+    #[inline]
+    fn leave(&self, how: Left) -> Word {
+        if how == Left::Answered {
+            if let Some(pulse) = self.pulse.get() {
+                self.answered.store(pulse.stamp().0, Ordering::Relaxed);
+            }
+        }
+        let before =
+            if how == Left::Dropped { self.lose() } else { self.word.fetch_sub(1, Ordering::AcqRel) };
+        if how == Left::Answered && before & SUSPECT != 0 {
+            self.word.fetch_and(!SUSPECT, Ordering::AcqRel);
+        }
+        Word(before - 1)
+    }
+
+    #[cold]
+    fn lose(&self) -> u64 {
+        self.word.fetch_or(DROPPED, Ordering::AcqRel);
+        self.word.fetch_sub(1, Ordering::AcqRel)
+    }
+}
+
+#[cold]
+fn look(pulse: &Pulse, slot: &Slot) {
+    if let Some(watcher) = pulse.watcher.as_ref().and_then(Weak::upgrade) {
+        watcher.look(slot);
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// The server has answered.
+    Answered,
+    /// It is over, and says nothing about the server.
+    Silent,
+    /// Its future was dropped before the server answered.
+    Dropped,
+}
+
+/// A call on a connection, from [`Slot::enter`] until it is over. Dropped, it counts as a call that was dropped before it
+/// was answered.
+#[must_use = "dropped at once it counts as a call that was dropped"]
+pub struct InFlight<S: Deref<Target = Slot>>(Option<S>);
+
+impl<S: Deref<Target = Slot>> InFlight<S> {
+    #[inline]
+    pub(super) fn new(slot: S) -> Self {
+        let is_marked = slot.mark().enter(&slot);
+        Self(is_marked.then_some(slot))
+    }
+
+    /// The call is over, with this result, which is handed through.
+    #[inline]
+    pub fn end<T>(self, result: Result<T>) -> Result<T> {
+        let said = match &result {
+            Ok(_) => true,
+            Err(error) => error.is_from_server(),
+        };
+        self.leave(if said { Left::Answered } else { Left::Silent });
+        result
+    }
+
+    /// The call is over; the server has answered to the end.
+    pub fn answered(self) {
+        self.leave(Left::Answered);
+    }
+
+    /// The call is over for the connection's user, whether or not the server has answered to the end.
+    pub fn release(self) {
+        self.leave(Left::Silent);
+    }
+
+    #[inline]
+    fn leave(mut self, how: Left) {
+        if let Some(slot) = self.0.take() {
+            leave(&slot, how);
+        }
+    }
+}
+
+impl<S: Deref<Target = Slot>> Drop for InFlight<S> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            leave(&slot, Left::Dropped);
+        }
+    }
+}
+
+impl<S: Deref<Target = Slot>> fmt::Debug for InFlight<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InFlight").field(&self.0.as_ref().map(|slot| slot.id())).finish()
+    }
+}
+
+#[inline]
+fn leave(slot: &Slot, how: Left) {
+    let now = slot.mark().leave(how);
+    if now.is_retired() {
+        slot.end_if_retired();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{DriverClass, Error, ErrorKind};
+    use crate::host::HostKey;
+    use crate::registry::{Purpose, Registry};
+
+    fn slot() -> Arc<Slot> {
+        let slot = Arc::new(Registry::default()).open(HostKey::new("h", 1).unwrap(), Purpose::Initial);
+        slot.mark_calls();
+        slot
+    }
+
+    #[test]
+    fn a_call_is_marked_from_its_beginning_to_its_end() {
+        let slot = slot();
+        assert!(!slot.is_busy());
+        let first = slot.enter();
+        let second = slot.enter();
+        first.end(Ok(())).unwrap();
+        assert!(slot.is_busy(), "another one is in flight");
+        second.release();
+        assert!(!slot.is_busy() && !slot.mark().word().lost_a_call());
+    }
+
+    #[test]
+    fn a_call_that_is_dropped_leaves_word() {
+        let slot = slot();
+        drop(slot.enter());
+        assert!(slot.mark().word().lost_a_call());
+        slot.enter().answered();
+        assert!(slot.mark().word().lost_a_call(), "and nothing takes it back");
+    }
+
+    #[test]
+    fn an_abort_meets_only_the_call_it_was_meant_for() {
+        let slot = slot();
+        let first = slot.enter();
+        let judged = slot.mark().word();
+        first.answered();
+        let second = slot.enter();
+        assert!(!slot.mark().abort(judged), "the next call has another number");
+        second.answered();
+
+        let third = slot.enter();
+        assert!(slot.mark().abort(slot.mark().word()));
+        assert!(!slot.mark().abort(slot.mark().word()), "it is aborted once");
+        third.release();
+        slot.enter().release();
+        assert!(slot.mark().word().is_aborted() && !slot.is_busy());
+    }
+
+    #[test]
+    fn ends_and_aborts_that_meet_never_hit_a_later_call() {
+        for round in 0..2_000 {
+            let slot = slot();
+            let judged = {
+                let call = slot.enter();
+                let judged = slot.mark().word();
+                std::thread::scope(|scope| {
+                    let aborts = scope.spawn(|| slot.mark().abort(judged));
+                    call.answered();
+                    let later = slot.enter();
+                    let is_later_alive = slot.is_busy();
+                    let was_aborted = aborts.join().unwrap();
+                    assert_ne!(was_aborted, is_later_alive, "round {round}");
+                    drop(later);
+                });
+                judged
+            };
+            assert!(!slot.mark().abort(judged));
+        }
+    }
+
+    #[test]
+    fn only_what_the_server_says_counts_as_an_answer() {
+        let slot = slot();
+        slot.mark().suspect();
+        let closed = Error::new(ErrorKind::Driver(DriverClass::Network), "closed");
+        slot.enter().end::<()>(Err(closed)).unwrap_err();
+        assert!(slot.mark().word().is_suspect());
+        let refused = Error::new(ErrorKind::Driver(DriverClass::Other), "refused").with_sqlstate("42601");
+        slot.enter().end::<()>(Err(refused)).unwrap_err();
+        assert!(!slot.mark().word().is_suspect());
+    }
+
+    #[test]
+    fn stamps_are_compared_across_the_end_of_their_range() {
+        let (before, after) =
+            (Stamp::from_millis(u128::from(Stamp::BITS)), Stamp::from_millis((1 << 31) + 9));
+        assert_eq!((after.since(before), before.since(after)), (10, 0));
+    }
+
+    #[test]
+    fn more_calls_than_can_be_counted_do_no_harm() {
+        let slot = slot();
+        let calls: Vec<_> = (0..CALLS + 10).map(|_| slot.enter()).collect();
+        for call in calls {
+            call.answered();
+        }
+        assert!(!slot.is_busy());
+    }
+
+    #[test]
+    fn connections_nobody_asked_about_are_not_marked() {
+        let slot = Arc::new(Registry::default()).open(HostKey::new("h", 1).unwrap(), Purpose::Initial);
+        let _call = slot.enter();
+        assert!(!slot.is_busy());
+    }
+}

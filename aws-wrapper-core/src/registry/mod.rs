@@ -1,0 +1,225 @@
+//! The registry of physical connections: a slot each.
+//!
+//! The slot outlives the connection's owner and its task, so each can leave word for the other: the protocol's
+//! transaction status, why the connection ended, and the means to end it without its cooperation.
+
+mod mark;
+mod role_epoch;
+mod slot;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+pub use self::mark::InFlight;
+pub(crate) use self::mark::{Mark, Pulse, Stamp, Watcher, Word};
+pub use self::role_epoch::RoleEpoch;
+pub(crate) use self::role_epoch::RoleEpochs;
+pub use self::slot::{Fitness, Slot, Unfit};
+use crate::error::DriverClass;
+use crate::host::{Host, HostKey, Role};
+
+/// Why a connection is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// The first connection behind a logical connection.
+    Initial,
+    /// A replacement for a connection that was lost or whose role no longer fits.
+    Switch,
+    /// A connection of the wrapper's own, such as the topology monitor's. Only plugins that ask for it see these.
+    Monitoring,
+}
+
+impl Purpose {
+    const ALL: [Self; 3] = [Self::Initial, Self::Switch, Self::Monitoring];
+}
+
+/// How a transaction is about to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// Its effect is dropped.
+    Rollback = 1,
+    /// Its effect is kept.
+    Commit = 2,
+}
+
+/// Why a physical connection ended.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EndReason {
+    /// What it means for the host.
+    pub class: DriverClass,
+    /// The server's code, if it said why.
+    pub sqlstate: Option<String>,
+    /// For people.
+    pub message: String,
+    /// Whether the wrapper itself gave the connection up.
+    pub aborted: bool,
+}
+
+impl EndReason {
+    /// The driver or the server ended it.
+    pub fn new(class: DriverClass, sqlstate: Option<String>, message: impl Into<String>) -> Self {
+        Self { class, sqlstate, message: message.into(), aborted: false }
+    }
+
+    /// The wrapper gave it up; `message` says why.
+    pub fn aborted(message: impl Into<String>) -> Self {
+        Self { class: DriverClass::Network, sqlstate: None, message: message.into(), aborted: true }
+    }
+}
+
+/// Which instance a connection really reached, asked from the server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The instance's own name for itself.
+    pub host_id: String,
+    /// Its role when asked.
+    pub role: Role,
+    /// The host of the topology it is, when that is known.
+    pub routed: Option<HostKey>,
+}
+
+impl Identity {
+    /// An identity as the server told it.
+    pub fn new(host_id: impl Into<String>, role: Role, routed: Option<HostKey>) -> Self {
+        Self { host_id: host_id.into(), role, routed }
+    }
+}
+
+/// Every physical connection of one `Services`.
+#[derive(Debug, Default)]
+pub struct Registry {
+    next: AtomicU64,
+    slots: Mutex<HashMap<u64, Weak<Slot>>>,
+    role_epochs: RoleEpochs,
+}
+
+impl Registry {
+    /// A slot for a connection that is about to be opened.
+    pub fn open(self: &Arc<Self>, host: HostKey, purpose: Purpose) -> Arc<Slot> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let slot = Arc::new(Slot::new(self, id, host, purpose));
+        self.slots.lock().insert(id, Arc::downgrade(&slot));
+        slot
+    }
+
+    /// The connections that are alive now, in no order.
+    pub fn slots(&self) -> Vec<Arc<Slot>> {
+        // Not under the lock: the last handle on a slot takes it off the list when it is dropped.
+        let mut slots: Vec<_> = self.slots.lock().values().filter_map(Weak::upgrade).collect();
+        slots.retain(|slot| !slot.has_ended());
+        slots
+    }
+
+    /// From now on the connection of `slot` is given up when `host`, the instance it reached, is not the writer any more.
+    pub(crate) fn track(&self, slot: &Slot, host: &HostKey) {
+        slot.mark_calls();
+        slot.track();
+        // Who looks through the list comes before or after: one of the two sees the other.
+        if self.role_epochs.was_demoted(host, slot.opened_in()) {
+            slot.retire();
+        }
+    }
+
+    /// `host` was the writer and is not any more. Connections to it that nobody uses end now, the others after their call.
+    pub(crate) fn demote(&self, host: &Host) -> usize {
+        self.role_epochs.demote(&host.key);
+        let is_there = |slot: &&Arc<Slot>| {
+            let by_name = *slot.routed_host() == host.key;
+            let id = slot.identity().map(|identity| identity.host_id.as_str());
+            slot.is_tracked() && (by_name || id.is_some() && id == host.host_id.as_deref())
+        };
+        let slots = self.slots();
+        slots.iter().filter(is_there).inspect(|slot| slot.retire()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::session::transaction::TransactionState;
+
+    fn slot() -> Arc<Slot> {
+        let registry = Arc::new(Registry::default());
+        registry.open(HostKey::new("h", 1).unwrap(), Purpose::Initial)
+    }
+
+    #[test]
+    fn an_error_hides_the_state_but_not_what_was_known_before() {
+        let slot = slot();
+        assert_eq!(slot.transaction(), TransactionState::Unknown);
+        slot.set_ready(TransactionState::InTransaction);
+        slot.set_unknown();
+        assert_eq!(slot.transaction(), TransactionState::Unknown);
+        assert_eq!(slot.last_known_transaction(), TransactionState::InTransaction);
+        slot.set_ready(TransactionState::Idle);
+        assert_eq!(slot.transaction(), TransactionState::Idle);
+    }
+
+    #[test]
+    fn the_first_end_reason_stands() {
+        let slot = slot();
+        slot.record_end(EndReason::aborted("first"));
+        slot.record_end(EndReason::aborted("second"));
+        assert_eq!(slot.end_reason().unwrap().message, "first");
+    }
+
+    #[tokio::test]
+    async fn waiting_for_the_end_and_for_the_state_wakes_up() {
+        let slot = slot();
+        let waiting = {
+            let slot = Arc::clone(&slot);
+            async move { slot.wait_ended().await }
+        };
+        let settled = slot.settled(Duration::from_secs(60));
+        let act = async {
+            tokio::task::yield_now().await;
+            slot.mark_ended();
+        };
+        let ((), state, ()) = tokio::join!(waiting, settled, act);
+        assert_eq!(state, TransactionState::Unknown);
+    }
+
+    #[test]
+    fn slots_that_end_while_they_are_listed_do_no_harm() {
+        let registry = Arc::new(Registry::default());
+        let (done, is_done) = std::sync::mpsc::channel();
+        for lists in [false, true] {
+            let (registry, done) = (Arc::clone(&registry), done.clone());
+            std::thread::spawn(move || {
+                for _ in 0..100_000 {
+                    if lists {
+                        registry.slots();
+                    } else {
+                        let slots =
+                            [0; 8].map(|_| registry.open(HostKey::new("h", 1).unwrap(), Purpose::Initial));
+                        for slot in slots {
+                            slot.mark_ended();
+                        }
+                    }
+                }
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..2 {
+            is_done.recv_timeout(Duration::from_secs(60)).expect("nobody waits for ever");
+        }
+    }
+
+    #[test]
+    fn a_dropped_slot_leaves_the_registry() {
+        let registry = Arc::new(Registry::default());
+        let slot = registry.open(HostKey::new("h", 1).unwrap(), Purpose::Monitoring);
+        assert_eq!(registry.slots().len(), 1);
+        drop(slot);
+        assert!(registry.slots.lock().is_empty());
+    }
+}
