@@ -18,7 +18,7 @@ use crate::plugins::{self, Place, Planned, PluginContext, developer};
 use crate::registry::Purpose;
 use crate::services::{Services, Shared};
 use crate::table::Table;
-use crate::topology::cluster::{ClusterSession, ConnectorId, Probe, Prober};
+use crate::topology::cluster::{ClusterSession, ConnectorId, MonitorKind, Probe, Prober};
 use crate::topology::view::Topology;
 
 /// Opens connections to one server or cluster. Cheap to clone.
@@ -242,6 +242,15 @@ impl<D: DriverDialect> Builder<D> {
         let codes = self.settings.plugins.as_deref();
         let planned = plugins::plan(codes, is_cluster, self.settings.auto_sort_plugins, self.custom)?;
 
+        let connector = ConnectorId::default();
+        let prober_chain = Arc::new(OnceLock::new());
+        let prober: Arc<dyn Prober> = Arc::new(DriverProber {
+            driver: Arc::clone(&driver),
+            chain: Arc::clone(&prober_chain),
+            settings: Arc::clone(&self.settings),
+            shared: Arc::clone(shared),
+            id: connector.clone(),
+        });
         let chain = Arc::new(OnceLock::new());
         let mut context = PluginContext {
             driver: Arc::clone(&driver),
@@ -252,21 +261,14 @@ impl<D: DriverDialect> Builder<D> {
             chain: Arc::clone(&chain),
             index: 0,
             developer: self.developer,
-            connector: ConnectorId::default(),
+            connector,
+            prober: Arc::clone(&prober),
         };
         let mut plugins = Vec::with_capacity(planned.len());
         for (index, planned) in planned.into_iter().enumerate() {
             context.index = index;
             plugins.push(planned.make(&context)?);
         }
-        let prober_chain = Arc::new(OnceLock::new());
-        let prober: Arc<dyn Prober> = Arc::new(DriverProber {
-            driver: Arc::clone(&driver),
-            chain: Arc::clone(&prober_chain),
-            settings: Arc::clone(&self.settings),
-            shared: Arc::clone(shared),
-            id: context.connector.clone(),
-        });
         let learner =
             plugins::needs_topology(codes, is_cluster).then(|| (Arc::clone(&topology), Arc::clone(&prober)));
         let end = Arc::new(Dialler { driver: Arc::clone(&driver), shared: Arc::clone(shared), learner });
@@ -339,14 +341,25 @@ struct DriverProber<D: DriverDialect> {
 
 #[async_trait]
 impl<D: DriverDialect> Prober for DriverProber<D> {
-    async fn connect(&self, host: &HostKey, deadline: Instant) -> Result<Box<dyn Probe>> {
+    async fn connect(
+        &self,
+        host: &HostKey,
+        monitor: MonitorKind,
+        deadline: Instant,
+    ) -> Result<Box<dyn Probe>> {
         let chain = self.chain.get().and_then(Weak::upgrade);
         let chain = chain.ok_or_else(|| Error::new(ErrorKind::HostUnavailable, "the connector is gone"))?;
         let mut request =
             ConnectRequest::new(host.clone(), Purpose::Monitoring, deadline, &self.settings, &self.shared);
-        let connection = chain.connect(&mut request).await?;
         // With credentials of its own the monitor's connection is not what a session would have opened.
-        let opened_for = self.settings.topology.user.is_none().then(|| self.id.clone());
+        let mut is_like_a_session = self.settings.topology.user.is_none();
+        if let MonitorKind::Host { address } = monitor {
+            request.set_address(address);
+            request.set_login(&self.settings.monitoring);
+            is_like_a_session = false;
+        }
+        let connection = chain.connect(&mut request).await?;
+        let opened_for = is_like_a_session.then(|| self.id.clone());
         Ok(Box::new(DriverProbe { driver: Arc::clone(&self.driver), connection, opened_for }))
     }
 }
@@ -363,6 +376,11 @@ struct DriverProbe<D: DriverDialect> {
 impl<D: DriverDialect> Probe for DriverProbe<D> {
     async fn fetch_text(&mut self, sql: &str) -> Result<Table> {
         let answer = self.driver.fetch_text(&mut self.connection, sql).await;
+        answer.map_err(|error| self.driver.error(error).with_host(self.driver.slot(&self.connection).host()))
+    }
+
+    async fn ping(&mut self) -> Result<()> {
+        let answer = self.driver.ping(&mut self.connection).await;
         answer.map_err(|error| self.driver.error(error).with_host(self.driver.slot(&self.connection).host()))
     }
 

@@ -58,6 +58,20 @@ pub enum Event {
         /// The host.
         host: HostKey,
     },
+    /// A host was found dead by its monitor.
+    HostUnhealthy {
+        /// The host.
+        host: HostKey,
+        /// How long the call that waited longest had been without an answer.
+        silent_for: Duration,
+    },
+    /// Connections were ended because their host is dead, or was started again behind their back.
+    ConnectionsAborted {
+        /// The host.
+        host: HostKey,
+        /// How many.
+        count: u64,
+    },
     /// A background task ended by a panic or an error and was started again.
     TaskRestarted {
         /// Its name.

@@ -13,6 +13,8 @@ use crate::availability::AvailabilityStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Events};
 use crate::host::{Availability, HostKey};
+use crate::plugins::monitoring::HostMonitorStatus;
+use crate::plugins::monitoring::clock::HostMonitors;
 use crate::registry::{EndReason, Registry, Slot};
 use crate::resolver::{Resolver, SystemResolver};
 use crate::tasks::{TaskStatus, Tasks};
@@ -47,6 +49,7 @@ pub struct Shared {
     pub(crate) events: Arc<Events>,
     pub(crate) tasks: Tasks,
     pub(crate) clusters: Clusters,
+    pub(crate) host_monitors: HostMonitors,
     resolver: Arc<dyn Resolver>,
     opening: Mutex<HashMap<HostKey, Weak<Semaphore>>>,
     lingering: Lingering,
@@ -73,6 +76,7 @@ impl Services {
             tasks: Tasks::new(Arc::clone(&events)),
             events,
             clusters: Clusters::default(),
+            host_monitors: HostMonitors::default(),
             resolver: Arc::new(resolver),
             opening: Mutex::default(),
             lingering: Lingering::default(),
@@ -94,6 +98,7 @@ impl Services {
         }
         Status {
             clusters: shared.clusters.status(),
+            host_monitors: shared.host_monitors.status(),
             tasks: shared.tasks.status(),
             running_tasks: shared.tasks.running(),
             connections,
@@ -212,6 +217,8 @@ fn shut_down() -> EndReason {
 pub struct Status {
     /// Each cluster that is monitored.
     pub clusters: Vec<ClusterStatus>,
+    /// Each host that is watched by the plugin `efm`.
+    pub host_monitors: Vec<HostMonitorStatus>,
     /// Each supervised task by name.
     pub tasks: BTreeMap<String, TaskStatus>,
     /// How many tasks run, those that drive connections included.

@@ -83,6 +83,16 @@ choice! {
 }
 
 choice! {
+    /// Where host monitors run.
+    MonitorRuntime {
+        /// With the application's tasks.
+        Shared = "shared",
+        /// On one thread of their own.
+        Dedicated = "dedicated",
+    }
+}
+
+choice! {
     /// Whether a connection is encrypted and what is checked, as in libpq.
     SslMode {
         /// Never encrypted.

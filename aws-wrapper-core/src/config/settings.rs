@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use super::choice::{AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitoringPriority, SslMode};
+pub use super::choice::{
+    AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitorRuntime, MonitoringPriority, SslMode,
+};
 use super::parameter::Value;
 use super::secret::Secret;
 use super::{Config, Origin};
@@ -11,6 +13,9 @@ use crate::error::{Error, Result};
 
 /// How long a topology is believed after it was read. A refresh rate must be shorter.
 const TOPOLOGY_LIFE: Duration = Duration::from_secs(300);
+
+/// A probe that is given less time fails on hosts that are only busy.
+const SHORTEST_PROBE: Duration = Duration::from_millis(100);
 
 /// Everything the wrapper can be told, with defaults for what was not. Made by [`Config::settings`], never changed.
 ///
@@ -38,6 +43,8 @@ pub struct Settings {
     pub initial_connection: InitialConnectionSettings,
     /// Failover.
     pub failover: FailoverSettings,
+    /// Host monitoring.
+    pub monitoring: MonitoringSettings,
     /// Logs.
     pub diagnostics: DiagnosticsSettings,
 }
@@ -146,6 +153,44 @@ pub struct FailoverSettings {
     pub rollback_on_switch: bool,
 }
 
+/// How silent hosts are noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MonitoringSettings {
+    /// Whether calls are watched. Default: true.
+    pub enabled: bool,
+    /// How long a call may stay without an answer before its host is probed. Default: 30 s.
+    pub grace: Duration,
+    /// From the beginning of one probe to the next. Default: 5 s; at least 50 ms.
+    pub interval: Duration,
+    /// How many probes in a row have to fail. Default: 3; at least 1.
+    pub count: u32,
+    /// Limit for one probe. Default: half of `interval`, from 100 ms to `interval`.
+    pub probe_timeout: Duration,
+    /// Whether a dead host ends all calls in flight and refuses new ones. Default: true.
+    pub fail_fast: bool,
+    /// Whether an answer on any connection to the host counts as a probe. Default: true.
+    pub passive: bool,
+    /// Whether a restart of the server ends calls on older connections. Default: true.
+    pub check_incarnation: bool,
+    /// Whether endpoints of RDS Proxy are watched. Default: false.
+    pub on_proxy: bool,
+    /// Whether the connection for probes is opened early and kept. Default: false.
+    pub eager_connect: bool,
+    /// How long the connection for probes is kept unused. Default: 60 s.
+    pub idle_close: Duration,
+    /// How long what is known of a host is kept without a connection to it. Default: 600 s.
+    pub disposal: Duration,
+    /// Limit for opening the connection for probes. Default: `interval`, from 1 s to 10 s.
+    pub connect_timeout: Duration,
+    /// The user of the connection for probes, if it is not the one of the connection.
+    pub user: Option<String>,
+    /// The password of the connection for probes, if it is not the one of the connection.
+    pub password: Option<Secret>,
+    /// Where the monitors run. Default: [`MonitorRuntime::Shared`].
+    pub runtime: MonitorRuntime,
+}
+
 /// What is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -169,6 +214,7 @@ impl Default for Settings {
             availability: AvailabilitySettings::default(),
             initial_connection: InitialConnectionSettings::default(),
             failover: FailoverSettings::default(),
+            monitoring: MonitoringSettings::default(),
             diagnostics: DiagnosticsSettings::default(),
         }
     }
@@ -241,6 +287,29 @@ impl Default for FailoverSettings {
     }
 }
 
+impl Default for MonitoringSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            grace: Duration::from_secs(30),
+            interval: Duration::from_secs(5),
+            count: 3,
+            probe_timeout: Duration::from_millis(2_500),
+            fail_fast: true,
+            passive: true,
+            check_incarnation: true,
+            on_proxy: false,
+            eager_connect: false,
+            idle_close: Duration::from_secs(60),
+            disposal: Duration::from_secs(600),
+            connect_timeout: Duration::from_secs(5),
+            user: None,
+            password: None,
+            runtime: MonitorRuntime::Shared,
+        }
+    }
+}
+
 impl Default for DiagnosticsSettings {
     fn default() -> Self {
         Self { slow_query: None, redact_literals: true }
@@ -258,6 +327,7 @@ impl Settings {
         settings.availability.read(config);
         settings.initial_connection.read(config)?;
         settings.failover.read(config)?;
+        settings.monitoring.read(config)?;
         settings.diagnostics.read(config);
         Ok(settings)
     }
@@ -369,6 +439,46 @@ impl FailoverSettings {
     }
 }
 
+impl MonitoringSettings {
+    fn read(&mut self, config: &Config) -> Result<()> {
+        config.read("failure_detection_enabled", &mut self.enabled);
+        config.read("failure_detection_time_ms", &mut self.grace);
+        config.read("failure_detection_interval_ms", &mut self.interval);
+        config.read("failure_detection_count", &mut self.count);
+        config.read("failure_detection_fail_fast", &mut self.fail_fast);
+        config.read("failure_detection_passive", &mut self.passive);
+        config.read("failure_detection_check_incarnation", &mut self.check_incarnation);
+        config.read("failure_detection_on_proxy", &mut self.on_proxy);
+        config.read("failure_detection_eager_connect", &mut self.eager_connect);
+        config.read("failure_detection_idle_close_ms", &mut self.idle_close);
+        config.read("monitor_disposal_time_ms", &mut self.disposal);
+        config.read("monitoring_user", &mut self.user);
+        config.read("monitoring_password", &mut self.password);
+        config.read("monitor_runtime", &mut self.runtime);
+
+        self.connect_timeout = self.interval.clamp(Duration::from_secs(1), Duration::from_secs(10));
+        config.read("monitoring_connect_timeout_ms", &mut self.connect_timeout);
+        self.probe_timeout = (self.interval / 2).max(SHORTEST_PROBE).min(self.interval);
+        config.read("failure_detection_probe_timeout_ms", &mut self.probe_timeout);
+        let interval = ("failure_detection_interval_ms", self.interval);
+        config.at_most("failure_detection_probe_timeout_ms", &mut self.probe_timeout, interval)?;
+        if self.probe_timeout < SHORTEST_PROBE.min(self.interval) {
+            let accepted = "at least `100ms`, or else the interval of the probes";
+            let given = in_millis(self.probe_timeout);
+            return Err(Error::parameter("failure_detection_probe_timeout_ms", &given, accepted));
+        }
+        let mut answer = self.probe_timeout;
+        config.read("monitoring_socket_timeout_ms", &mut answer);
+        self.probe_timeout = self.probe_timeout.min(answer);
+        if self.password.is_some() && self.user.is_none() {
+            return Err(Error::config(
+                "`monitoring_password` is given without `monitoring_user`; give both, or neither",
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl DiagnosticsSettings {
     fn read(&mut self, config: &Config) {
         config.read("slow_query_ms", &mut self.slow_query);
@@ -453,6 +563,7 @@ from_value! {
     Choice => AvailabilityStrategyKind: AvailabilityStrategyKind::from_code;
     Choice => Option<EndpointRole>: |code| EndpointRole::from_code(code).map(Some);
     Choice => Option<FailoverMode>: |code| FailoverMode::from_code(code).map(Some);
+    Choice => MonitorRuntime: MonitorRuntime::from_code;
     Choice => Option<SslMode>: |code| SslMode::from_code(code).map(Some);
     Choices => Vec<MonitoringPriority>: |codes: Vec<_>| codes.into_iter().map(MonitoringPriority::from_code).collect();
 }
@@ -512,6 +623,23 @@ mod tests {
         ("failover_reader_host_selector_strategy", "LowestLoad"),
         ("enable_connect_failover", "true"),
         ("rollback_on_switch", "false"),
+        ("failure_detection_enabled", "false"),
+        ("failure_detection_time_ms", "6s"),
+        ("failure_detection_interval_ms", "1s"),
+        ("failure_detection_count", "1"),
+        ("failure_detection_probe_timeout_ms", "700"),
+        ("failure_detection_fail_fast", "no"),
+        ("failure_detection_passive", "no"),
+        ("failure_detection_check_incarnation", "no"),
+        ("failure_detection_on_proxy", "yes"),
+        ("failure_detection_eager_connect", "yes"),
+        ("failure_detection_idle_close_ms", "1s"),
+        ("monitor_disposal_time_ms", "1m"),
+        ("monitoring_connect_timeout_ms", "3s"),
+        ("monitoring_socket_timeout_ms", "300"),
+        ("monitoring_user", "watcher"),
+        ("monitoring_password", "hunter2"),
+        ("monitor_runtime", "Dedicated"),
         ("slow_query_ms", "250"),
         ("query_log_redact_literals", "0"),
     ];
@@ -535,7 +663,8 @@ mod tests {
             OTHER.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
             PARAMETERS.iter().map(|parameter| parameter.name).collect::<Vec<_>>()
         );
-        for pair in OTHER {
+        // Nobody logs in with a password alone.
+        for pair in OTHER.iter().filter(|(name, _)| *name != "monitoring_password") {
             assert_ne!(resolved(&[*pair]).unwrap(), Settings::default(), "{}", pair.0);
         }
     }
@@ -611,6 +740,24 @@ mod tests {
                 &[("failover_timeout_ms", "1s"), ("failover_connect_timeout_ms", "2s")],
                 "expected at most `failover_timeout_ms`, which is `1000ms`",
             ),
+            (
+                &[("failure_detection_interval_ms", "1s"), ("failure_detection_probe_timeout_ms", "2s")],
+                "expected at most `failure_detection_interval_ms`, which is `1000ms`",
+            ),
+            (
+                &[("failure_detection_probe_timeout_ms", "50")],
+                "parameter `failure_detection_probe_timeout_ms`: `50ms` is not accepted; expected at least `100ms`",
+            ),
+            (&[("monitoring_password", "p")], "`monitoring_password` is given without `monitoring_user`"),
+            (
+                &[("failure_detection_time_ms", "0")],
+                "parameter `failure_detection_time_ms`: `0` is not accepted",
+            ),
+            (
+                &[("failure_detection_interval_ms", "-1")],
+                "parameter `failure_detection_interval_ms`: `-1` is not accepted",
+            ),
+            (&[("failure_detection_count", "0")], "parameter `failure_detection_count`: `0` is not accepted"),
             (
                 &[("endpoint_substitution_role", "reader"), ("verify_opened_connection_type", "writer")],
                 "`endpoint_substitution_role` and `verify_opened_connection_type` name different roles",

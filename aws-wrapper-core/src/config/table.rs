@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::choice::{AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitoringPriority, SslMode};
+use super::choice::{
+    AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitorRuntime, MonitoringPriority, SslMode,
+};
 use super::parameter::{Kind, Parameter, Unit};
 
 /// How hosts can be picked.
@@ -41,6 +43,7 @@ const TOPOLOGY: &str = "Cluster and topology";
 const AVAILABILITY: &str = "Host availability and pacing";
 const INITIAL_CONNECTION: &str = "Initial connection";
 const FAILOVER: &str = "Failover";
+const MONITORING: &str = "Host monitoring";
 const DIAGNOSTICS: &str = "Diagnostics";
 
 /// Every parameter of the wrapper, group by group.
@@ -371,6 +374,150 @@ pub const PARAMETERS: &[Parameter] = &[
         group: FAILOVER,
         doc: "Whether an open transaction is rolled back on the old connection before another one takes \
               its place.",
+    },
+    Parameter {
+        name: "failure_detection_enabled",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "true",
+        group: MONITORING,
+        doc: "Whether calls are watched at all by the plugin `efm`.",
+    },
+    Parameter {
+        name: "failure_detection_time_ms",
+        aliases: &["failureDetectionTime"],
+        kind: millis(1),
+        default: "30000",
+        group: MONITORING,
+        doc: "How long a call may stay without an answer before its host is probed.",
+    },
+    Parameter {
+        name: "failure_detection_interval_ms",
+        aliases: &["failureDetectionInterval"],
+        kind: millis(50),
+        default: "5000",
+        group: MONITORING,
+        doc: "Time from the beginning of one probe to the next.",
+    },
+    Parameter {
+        name: "failure_detection_count",
+        aliases: &[],
+        kind: Kind::Count { min: 1, max: 1000 },
+        default: "3",
+        group: MONITORING,
+        doc: "How many probes in a row have to fail before the host counts as dead.",
+    },
+    Parameter {
+        name: "failure_detection_probe_timeout_ms",
+        aliases: &[],
+        kind: millis(50),
+        default: "",
+        group: MONITORING,
+        doc: "Limit for one probe, from 100 ms to `failure_detection_interval_ms`. Not given: half of \
+              that interval.",
+    },
+    Parameter {
+        name: "failure_detection_fail_fast",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "true",
+        group: MONITORING,
+        doc: "Whether a host that is dead ends all calls in flight on it, and refuses new ones on old \
+              connections, at once. If not, each call waits for `failure_detection_time_ms`.",
+    },
+    Parameter {
+        name: "failure_detection_passive",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "true",
+        group: MONITORING,
+        doc: "Whether an answer on any connection to the host counts as a probe.",
+    },
+    Parameter {
+        name: "failure_detection_check_incarnation",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "true",
+        group: MONITORING,
+        doc: "Whether calls on connections from before a restart of the server are ended when the \
+              restart is noticed.",
+    },
+    Parameter {
+        name: "failure_detection_on_proxy",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "false",
+        group: MONITORING,
+        doc: "Whether endpoints of RDS Proxy are watched too.",
+    },
+    Parameter {
+        name: "failure_detection_eager_connect",
+        aliases: &[],
+        kind: Kind::Bool,
+        default: "false",
+        group: MONITORING,
+        doc: "Whether the connection for probes is opened with the first connection to a host, and \
+              kept. It saves the time of a connect when a call hangs; use it with a \
+              `failure_detection_time_ms` below about 5 s.",
+    },
+    Parameter {
+        name: "failure_detection_idle_close_ms",
+        aliases: &[],
+        kind: millis(1),
+        default: "60000",
+        group: MONITORING,
+        doc: "How long the connection for probes is kept when no call needs one.",
+    },
+    Parameter {
+        name: "monitor_disposal_time_ms",
+        aliases: &["monitorDisposalTime"],
+        kind: millis(1),
+        default: "600000",
+        group: MONITORING,
+        doc: "How long what is known of a host is kept after the last connection to it is gone.",
+    },
+    Parameter {
+        name: "monitoring_connect_timeout_ms",
+        aliases: &["monitoringConnectTimeout"],
+        kind: millis(1),
+        default: "",
+        group: MONITORING,
+        doc: "Limit for opening the connection for probes. Not given: the interval of the probes, but \
+              at least 1 s and at most 10 s.",
+    },
+    Parameter {
+        name: "monitoring_socket_timeout_ms",
+        aliases: &["monitoringSocketTimeout"],
+        kind: millis(1),
+        default: "",
+        group: MONITORING,
+        doc: "Limit for one answer on the connection for probes, if it is shorter than that of the \
+              probe.",
+    },
+    Parameter {
+        name: "monitoring_user",
+        aliases: &[],
+        kind: Kind::Text,
+        default: "",
+        group: MONITORING,
+        doc: "User of the connection for probes. Not given: that of the connection.",
+    },
+    Parameter {
+        name: "monitoring_password",
+        aliases: &[],
+        kind: Kind::Secret,
+        default: "",
+        group: MONITORING,
+        doc: "Password of the connection for probes. Not given: that of the connection.",
+    },
+    Parameter {
+        name: "monitor_runtime",
+        aliases: &[],
+        kind: Kind::Choice(MonitorRuntime::CODES),
+        default: "shared",
+        group: MONITORING,
+        doc: "Where the monitors run: with the application's tasks, or on one thread of their own \
+              (`dedicated`), for applications that block the threads of their runtime.",
     },
     Parameter {
         name: "slow_query_ms",

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::secret::Secret;
-use crate::config::settings::Settings;
+use crate::config::settings::{MonitoringSettings, Settings};
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
 use crate::host::{Availability, HostKey};
@@ -29,6 +29,8 @@ pub struct ConnectRequest {
     started: Instant,
     /// The address to dial, if the name must not be asked for it.
     address: Option<SocketAddr>,
+    /// Limit for one attempt, if it is not the one of its purpose.
+    connect_limit: Option<Duration>,
     user: Option<String>,
     password: Option<Secret>,
     settings: Arc<Settings>,
@@ -50,7 +52,19 @@ impl ConnectRequest {
         };
         let (settings, shared) = (Arc::clone(settings), Arc::clone(shared));
         let started = Instant::now();
-        Self { host, purpose, deadline, started, address: None, user, password, settings, shared, slot: None }
+        Self {
+            host,
+            purpose,
+            deadline,
+            started,
+            address: None,
+            connect_limit: None,
+            user,
+            password,
+            settings,
+            shared,
+            slot: None,
+        }
     }
 
     /// The host to connect to; its name is also the one a certificate is checked against.
@@ -104,6 +118,13 @@ impl ConnectRequest {
     /// The password, if it is not the one of the driver's configuration.
     pub fn password(&self) -> Option<&Secret> {
         self.password.as_ref()
+    }
+
+    /// Logs in, and waits, as a host monitor does.
+    pub(crate) fn set_login(&mut self, settings: &MonitoringSettings) {
+        self.user.clone_from(&settings.user);
+        self.password.clone_from(&settings.password);
+        self.connect_limit = Some(settings.connect_timeout);
     }
 
     /// Logs in as `user` instead.
@@ -253,10 +274,11 @@ const FAIR: Duration = Duration::from_secs(1);
 
 impl<D: DriverDialect> Dialler<D> {
     async fn open(&self, request: &mut ConnectRequest) -> Result<D::Connection> {
-        let limit = match request.purpose {
+        let by_purpose = match request.purpose {
             Purpose::Monitoring => request.settings.topology.connect_timeout,
             Purpose::Initial | Purpose::Switch => request.settings.network.connect_timeout,
         };
+        let limit = request.connect_limit.unwrap_or(by_purpose);
         let host = request.host.clone();
         let opening = self.shared.opening(&host, request.settings.max_opening_per_host);
         // Waiting in the queue is no fault of the host, so its limit begins after that.

@@ -5,6 +5,7 @@ pub mod developer;
 pub mod execution_time;
 pub mod failover;
 pub mod initial_connection;
+pub mod monitoring;
 pub mod query_log;
 pub mod stale_dns;
 pub mod tracker;
@@ -20,7 +21,7 @@ use crate::host::Role;
 use crate::pipeline::connect::{ConnectChain, ConnectHandle};
 use crate::plugin::ConnectionPlugin;
 use crate::services::Shared;
-use crate::topology::cluster::ConnectorId;
+use crate::topology::cluster::{ConnectorId, Prober};
 use crate::topology::view::Topology;
 
 /// Where a plugin stands in the chain.
@@ -40,6 +41,7 @@ enum BuiltIn {
     Tracker,
     StaleDns,
     Failover,
+    HostMonitoring,
     QueryLog,
     ConnectTime,
     ExecutionTime,
@@ -79,6 +81,12 @@ const TABLE: &[Entry] = &[
         place: Place::Weight(900),
     },
     Entry {
+        plugin: BuiltIn::HostMonitoring,
+        code: "efm",
+        aliases: &["efm2", "host_monitoring", "host_monitoring_v2"],
+        place: Place::Weight(1500),
+    },
+    Entry {
         plugin: BuiltIn::QueryLog,
         code: "query_log",
         aliases: &["logQuery"],
@@ -96,9 +104,6 @@ const TABLE: &[Entry] = &[
 
 /// Codes of the other wrappers that have no counterpart here yet, so that the error can say so.
 const NOT_YET: &[&str] = &[
-    "efm",
-    "efm2",
-    "host_monitoring",
     "bg",
     "read_write_splitting",
     "auto_read_write_splitting",
@@ -118,7 +123,7 @@ const NOT_YET: &[&str] = &[
 ];
 
 /// What runs when the user names no plugins and the endpoint belongs to a cluster.
-pub const CLUSTER_DEFAULT: &[&str] = &["initial_connection", "failover"];
+pub const CLUSTER_DEFAULT: &[&str] = &["initial_connection", "tracker", "failover", "efm"];
 
 /// What a plugin's constructor gets: handles, not an object that can do everything.
 pub struct PluginContext<D: DriverDialect> {
@@ -135,6 +140,8 @@ pub struct PluginContext<D: DriverDialect> {
     pub(crate) index: usize,
     pub(crate) developer: developer::Script,
     pub(crate) connector: ConnectorId,
+    /// Opens the wrapper's own connections as this connector.
+    pub(crate) prober: Arc<dyn Prober>,
 }
 
 impl<D: DriverDialect> PluginContext<D> {
@@ -190,6 +197,7 @@ impl BuiltIn {
             Self::Tracker => Arc::new(tracker::Tracker::new(context)),
             Self::StaleDns => Arc::new(stale_dns::StaleDns::new(context)),
             Self::Failover => Arc::new(failover::Failover::new(context)?),
+            Self::HostMonitoring => Arc::new(monitoring::HostMonitoring::new(context)),
             Self::QueryLog => Arc::new(query_log::QueryLog::new(&context.settings)),
             Self::ConnectTime => Arc::new(connect_time::ConnectTime::default()),
             Self::ExecutionTime => Arc::new(execution_time::ExecutionTime::new(&context.settings)),

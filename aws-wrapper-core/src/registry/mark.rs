@@ -59,6 +59,11 @@ impl Word {
         self.0 & DROPPED != 0
     }
 
+    /// Changes with every call that begins on an idle connection.
+    pub(crate) fn number(self) -> u64 {
+        self.0 >> NUMBER_SHIFT
+    }
+
     /// When the oldest call in flight began.
     pub(crate) fn began(self) -> Stamp {
         Stamp(u32::try_from(self.0 >> STAMP_SHIFT & STAMP).unwrap_or(0))
@@ -96,6 +101,9 @@ const SLOW: u32 = 1;
 pub(crate) trait Watcher: Send + Sync {
     /// A call is about to begin on `slot`. What is special may be over after that.
     fn look(&self, slot: &Slot);
+
+    /// The connection of that slot is gone.
+    fn forget(&self, id: u64);
 }
 
 impl Pulse {
@@ -112,6 +120,11 @@ impl Pulse {
     /// The time as of the next tick.
     pub(crate) fn publish(&self, stamp: Stamp, is_slow: bool) {
         self.word.store(stamp.0 << 1 | u32::from(is_slow), Ordering::SeqCst);
+    }
+
+    /// From now on each call looks twice.
+    pub(crate) fn stop(&self) {
+        self.word.fetch_or(SLOW, Ordering::SeqCst);
     }
 
     fn stamp(&self) -> Stamp {
@@ -134,6 +147,14 @@ impl Mark {
     pub(super) fn start(&self, pulse: impl FnOnce() -> Arc<Pulse>) {
         let pulse = self.pulse.get_or_init(pulse);
         self.answered.store(pulse.stamp().0, Ordering::Relaxed);
+    }
+
+    /// The connection of this slot is gone.
+    pub(super) fn end(&self, id: u64) {
+        let watcher = self.pulse.get().and_then(|pulse| pulse.watcher.as_ref()?.upgrade());
+        if let Some(watcher) = watcher {
+            watcher.forget(id);
+        }
     }
 
     pub(crate) fn word(&self) -> Word {

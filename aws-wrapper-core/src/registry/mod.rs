@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 pub use self::mark::InFlight;
-pub(crate) use self::mark::{Mark, Pulse, Stamp, Watcher, Word};
+pub(crate) use self::mark::{Pulse, Stamp, Watcher, Word};
 pub use self::role_epoch::RoleEpoch;
 pub(crate) use self::role_epoch::RoleEpochs;
 pub use self::slot::{Fitness, Slot, Unfit};

@@ -133,6 +133,10 @@ impl Slot {
         self.purpose.store(purpose as u8, Ordering::Relaxed);
     }
 
+    pub(crate) fn opened_at(&self) -> Instant {
+        self.opened_at
+    }
+
     /// How long ago it was opened.
     pub fn age(&self) -> Duration {
         self.opened_at.elapsed()
@@ -326,6 +330,7 @@ impl Slot {
     /// The connection's task is over and its socket closed.
     pub fn mark_ended(&self) {
         self.ended.store(true, Ordering::Release);
+        self.mark.end(self.id);
         self.end.notify_waiters();
     }
 
@@ -388,6 +393,7 @@ impl fmt::Debug for Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.mark.end(self.id);
         if let Some(registry) = self.registry.upgrade() {
             registry.slots.lock().remove(&self.id);
         }

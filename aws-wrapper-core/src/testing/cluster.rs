@@ -29,7 +29,7 @@ use crate::host::{Host, HostKey, Role};
 use crate::registry::{EndReason, Slot};
 use crate::table::Table;
 use crate::topology::Snapshot;
-use crate::topology::cluster::{ClusterSeed, Probe, Prober};
+use crate::topology::cluster::{ClusterSeed, MonitorKind, Probe, Prober};
 
 /// How a host treats those who want to talk to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -359,7 +359,12 @@ struct FakeProber {
 
 #[async_trait]
 impl Prober for FakeProber {
-    async fn connect(&self, host: &HostKey, _deadline: Instant) -> Result<Box<dyn Probe>> {
+    async fn connect(
+        &self,
+        host: &HostKey,
+        _monitor: MonitorKind,
+        _deadline: Instant,
+    ) -> Result<Box<dyn Probe>> {
         Ok(Box::new(self.cluster.enter(host, &self.user).await?))
     }
 }
@@ -417,6 +422,11 @@ impl Probe for FakeProbe {
         wait(delay / 2).await;
         self.pass().await?;
         Ok(answer)
+    }
+
+    async fn ping(&mut self) -> Result<()> {
+        wait(self.answer_delay()).await;
+        self.pass().await
     }
 
     fn has_ended(&self) -> bool {

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -32,11 +33,29 @@ use crate::table::Table;
 /// Opens the monitor's connections, with the settings and credentials of one connector.
 #[async_trait]
 pub trait Prober: Debug + Send + Sync {
-    /// Opens a connection to `host` that only the monitor will use.
+    /// Opens a connection to `host` that only a monitor will use.
     ///
     /// # Errors
     /// Those of the plugins and the driver, and [`Timeout(Connect)`](Phase::Connect) at the deadline.
-    async fn connect(&self, host: &HostKey, deadline: Instant) -> Result<Box<dyn Probe>>;
+    async fn connect(
+        &self,
+        host: &HostKey,
+        monitor: MonitorKind,
+        deadline: Instant,
+    ) -> Result<Box<dyn Probe>>;
+}
+
+/// Whose connection it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MonitorKind {
+    /// The one of a cluster's topology.
+    Topology,
+    /// The one of a host: to that address, whatever the name resolves to.
+    Host {
+        /// Nothing for a socket of the file system.
+        address: Option<SocketAddr>,
+    },
 }
 
 /// A connection of the monitor. Dropping it closes it.
@@ -44,6 +63,9 @@ pub trait Prober: Debug + Send + Sync {
 pub trait Probe: Debug + Send {
     /// Runs one statement and returns its rows as text. The caller sets the deadline.
     async fn fetch_text(&mut self, sql: &str) -> Result<Table>;
+
+    /// Asks for a sign of life, without any text. The caller sets the deadline.
+    async fn ping(&mut self) -> Result<()>;
 
     /// Whether the connection is known to be gone.
     fn has_ended(&self) -> bool;

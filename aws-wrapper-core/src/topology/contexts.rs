@@ -8,14 +8,14 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::cluster::{Probe, Prober};
+use super::cluster::{MonitorKind, Probe, Prober};
 use crate::dialect::refusal::is_missing_database;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::HostKey;
 
 /// The connectors the monitor may connect as.
 #[derive(Debug, Default)]
-pub(super) struct Contexts {
+pub(crate) struct Contexts {
     probers: Mutex<Vec<Weak<dyn Prober>>>,
 }
 
@@ -23,7 +23,7 @@ const MOST: usize = 8;
 
 impl Contexts {
     /// Makes `prober` the first to be used.
-    pub(super) fn add(&self, prober: Weak<dyn Prober>) {
+    pub(crate) fn add(&self, prober: Weak<dyn Prober>) {
         let mut probers = self.probers.lock();
         probers.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&prober));
         probers.insert(0, prober);
@@ -36,10 +36,15 @@ impl Contexts {
     }
 
     /// Opens a connection as the first connector that is let in.
-    pub(super) async fn connect(&self, host: &HostKey, deadline: Instant) -> Result<Box<dyn Probe>> {
+    pub(crate) async fn connect(
+        &self,
+        host: &HostKey,
+        monitor: MonitorKind,
+        deadline: Instant,
+    ) -> Result<Box<dyn Probe>> {
         let mut refusal = None;
         for prober in self.alive() {
-            match timeout_at(deadline, prober.connect(host, deadline)).await {
+            match timeout_at(deadline, prober.connect(host, monitor, deadline)).await {
                 Ok(Ok(probe)) => return Ok(probe),
                 Ok(Err(error)) if is_about_the_user(&error) => {
                     self.put_last(&prober);

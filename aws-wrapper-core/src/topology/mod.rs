@@ -5,7 +5,7 @@
 
 pub mod cluster;
 mod clusters;
-mod contexts;
+pub(crate) mod contexts;
 mod fixed;
 mod monitor;
 mod pace;

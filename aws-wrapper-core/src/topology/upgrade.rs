@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, MonitorKind};
 use super::reading::{Reading, read};
 use super::worker::Held;
 use crate::error::Result;
@@ -35,7 +35,7 @@ pub(super) async fn upgrade(cluster: &Arc<Cluster>, candidates: Vec<(HostKey, Ro
 
 async fn connect(cluster: &Arc<Cluster>, host: &HostKey) -> Result<Upgrade> {
     let deadline = Instant::now() + cluster.seed.settings.connect_timeout;
-    let mut probe = cluster.contexts.connect(host, deadline).await?;
+    let mut probe = cluster.contexts.connect(host, MonitorKind::Topology, deadline).await?;
     let reading = read(cluster, probe.as_mut()).await?;
     Ok(Upgrade { held: Held { host: host.clone(), probe }, reading })
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::{Cluster, Probe};
+use super::cluster::{Cluster, MonitorKind, Probe};
 use super::pace::{BackOff, Beat, jittered};
 use super::reading::{Reading, read};
 use crate::error::{DriverClass, Error, ErrorKind, Result};
@@ -115,7 +115,7 @@ impl Worker {
     async fn connect(&mut self) -> Result<Held> {
         let deadline = Instant::now() + self.connect_timeout;
         let spare = self.spare.take().filter(|spare| !spare.probe.has_ended());
-        match self.cluster.contexts.connect(&self.host, deadline).await {
+        match self.cluster.contexts.connect(&self.host, MonitorKind::Topology, deadline).await {
             Ok(probe) => Ok(Held { host: self.host.clone(), probe }),
             Err(error) => match spare {
                 Some(spare) if !is_unreachable(&error) => Ok(spare),

@@ -14,7 +14,9 @@ use crate::services::Services;
 use crate::table::Table;
 use crate::testing::cluster::{FakeCluster, Reach};
 use crate::topology::SnapshotSource;
-use crate::topology::cluster::{Cluster, ClusterSession, ClusterStatus, Mode, Probe, Prober, Verify};
+use crate::topology::cluster::{
+    Cluster, ClusterSession, ClusterStatus, Mode, MonitorKind, Probe, Prober, Verify,
+};
 use crate::topology::reading::read;
 
 /// A cluster under watch and all that keeps it alive.
@@ -748,7 +750,12 @@ struct Broken;
 
 #[async_trait]
 impl Prober for Broken {
-    async fn connect(&self, _host: &HostKey, _deadline: Instant) -> crate::Result<Box<dyn Probe>> {
+    async fn connect(
+        &self,
+        _host: &HostKey,
+        _monitor: MonitorKind,
+        _deadline: Instant,
+    ) -> crate::Result<Box<dyn Probe>> {
         panic!("a bug in a plugin")
     }
 }
@@ -759,7 +766,12 @@ struct Forbidden;
 
 #[async_trait]
 impl Prober for Forbidden {
-    async fn connect(&self, _host: &HostKey, _deadline: Instant) -> crate::Result<Box<dyn Probe>> {
+    async fn connect(
+        &self,
+        _host: &HostKey,
+        _monitor: MonitorKind,
+        _deadline: Instant,
+    ) -> crate::Result<Box<dyn Probe>> {
         Ok(Box::new(Self))
     }
 }
@@ -768,6 +780,10 @@ impl Prober for Forbidden {
 impl Probe for Forbidden {
     async fn fetch_text(&mut self, _sql: &str) -> crate::Result<Table> {
         Err(Error::driver(DriverClass::Other, "permission denied").with_sqlstate("42501"))
+    }
+
+    async fn ping(&mut self) -> crate::Result<()> {
+        Ok(())
     }
 
     fn has_ended(&self) -> bool {
@@ -800,6 +816,10 @@ struct Speechless;
 impl Probe for Speechless {
     async fn fetch_text(&mut self, _sql: &str) -> crate::Result<Table> {
         Ok(Table::default())
+    }
+
+    async fn ping(&mut self) -> crate::Result<()> {
+        Ok(())
     }
 
     fn has_ended(&self) -> bool {

@@ -1,0 +1,293 @@
+//! The coarse clock of all connections, and the look at those whose call has come of age.
+//!
+//! One task for all hosts of a `Services` value, alive only while calls are made. Each tick it publishes the time, which
+//! calls stamp themselves with; it looks through the connections only at the moment when the oldest call in flight has
+//! been without an answer for its grace period. When nothing is in flight any more it stops the clock and ends: the next
+//! call finds the clock stopped and starts it again.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep_until};
+
+use super::dedicated::Dedicated;
+use super::profile::Profile;
+use super::watch::{HostMonitorStatus, HostWatch, WatchKey};
+use crate::config::settings::MonitorRuntime;
+use crate::error::Result;
+use crate::registry::{Slot, Stamp};
+use crate::services::Shared;
+use crate::topology::cluster::Prober;
+
+/// The hosts that are watched, and the clock.
+pub(crate) struct HostMonitors {
+    /// What stamps count from.
+    origin: Instant,
+    state: Mutex<State>,
+    late: Mutex<VecDeque<Late>>,
+    dedicated: Dedicated,
+}
+
+#[derive(Debug)]
+struct State {
+    watches: HashMap<WatchKey, Arc<HostWatch>>,
+    /// Whether the task of the clock runs.
+    is_ticking: bool,
+    tick: Duration,
+}
+
+/// A tick came late: calls that carry the stamp of the tick before may have begun so much later than it says.
+#[derive(Debug, Clone, Copy)]
+struct Late {
+    stamp: Stamp,
+    by: u64,
+}
+
+/// The time between two ticks follows from the timings in use, within these bounds.
+const SHORTEST_TICK: Duration = Duration::from_millis(10);
+const LONGEST_TICK: Duration = Duration::from_millis(25);
+/// A call stamps itself with the next tick, plus this much for a tick that is a little late.
+const SLACK: Duration = Duration::from_millis(5);
+/// How many late ticks are remembered.
+const LATE_TICKS: usize = 256;
+/// When nothing is in flight, so long after the last look is the next one.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
+
+impl Default for HostMonitors {
+    fn default() -> Self {
+        let state = State { watches: HashMap::new(), is_ticking: false, tick: LONGEST_TICK };
+        Self {
+            origin: Instant::now(),
+            state: Mutex::new(state),
+            late: Mutex::default(),
+            dedicated: Dedicated::default(),
+        }
+    }
+}
+
+impl HostMonitors {
+    /// Watches the host of a connection that was just opened.
+    pub(super) fn watch(
+        &self,
+        shared: &Arc<Shared>,
+        key: WatchKey,
+        slot: &Arc<Slot>,
+        profile: &Arc<Profile>,
+        prober: &Arc<dyn Prober>,
+    ) {
+        let watch = {
+            let mut state = self.state.lock();
+            state.watches.retain(|known, watch| *known == key || !watch.is_forgotten());
+            state.tick = state.tick.min(tick_of(profile));
+            let new = || HostWatch::new(shared, key.clone(), slot.host().clone());
+            Arc::clone(state.watches.entry(key.clone()).or_insert_with(new))
+        };
+        watch.register(slot, profile, prober);
+    }
+
+    pub(crate) fn status(&self) -> Vec<HostMonitorStatus> {
+        let watches: Vec<_> = self.state.lock().watches.values().cloned().collect();
+        let mut status: Vec<_> = watches.iter().map(|watch| watch.status()).collect();
+        status.sort_by(|a, b| (&a.host, a.address).cmp(&(&b.host, b.address)));
+        status
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Stamp {
+        self.stamp(Instant::now())
+    }
+
+    fn stamp(&self, at: Instant) -> Stamp {
+        Stamp::from_millis(at.duration_since(self.origin).as_millis())
+    }
+
+    /// How much time has passed since `stamp`, at least.
+    pub(super) fn age(&self, now: Stamp, stamp: Stamp) -> u64 {
+        let late = self.late.lock();
+        let by = late.iter().find(|late| late.stamp == stamp).map_or(0, |late| late.by);
+        now.since(stamp).saturating_sub(by)
+    }
+
+    /// Runs a task where the monitors run.
+    pub(super) fn spawn<F, Fut>(&self, shared: &Shared, runtime: MonitorRuntime, name: String, make: F)
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        match runtime {
+            MonitorRuntime::Shared => drop(shared.tasks.supervise(name, make)),
+            MonitorRuntime::Dedicated => self.dedicated.run(|| drop(shared.tasks.supervise(name, make))),
+        }
+    }
+
+    /// A call begins and finds the clock stopped: it is right from now on, and goes on.
+    pub(super) fn start(&self, shared: &Arc<Shared>, runtime: MonitorRuntime) {
+        let mut state = self.state.lock();
+        if state.is_ticking || shared.is_shut_down() || Handle::try_current().is_err() {
+            return;
+        }
+        state.is_ticking = true;
+        self.publish(&state, Instant::now());
+        drop(state);
+        let (weak, mut is_first) = (Arc::downgrade(shared), true);
+        self.spawn(shared, runtime, "host monitoring clock".to_owned(), move || {
+            let (shared, is_first) = (weak.upgrade(), std::mem::take(&mut is_first));
+            async move {
+                match shared {
+                    Some(shared) if is_first || shared.host_monitors.take_over() => {
+                        Ticking { shared: Arc::clone(&shared) }.run().await;
+                    }
+                    _ => {}
+                }
+                Ok(())
+            }
+        });
+    }
+
+    /// Whether a task that starts again after a failure is to tick: a call may have started another one.
+    fn take_over(&self) -> bool {
+        !std::mem::replace(&mut self.state.lock().is_ticking, true)
+    }
+
+    /// A host died or came back: its calls have to know at once.
+    pub(super) fn announce(&self, watch: &HostWatch) {
+        let state = self.state.lock();
+        if state.is_ticking {
+            watch.tick(self.stamp(Instant::now() + state.tick + SLACK));
+        }
+    }
+
+    fn publish(&self, state: &State, now: Instant) -> Stamp {
+        let next = self.stamp(now + state.tick + SLACK);
+        for watch in state.watches.values() {
+            watch.tick(next);
+        }
+        next
+    }
+
+    /// Looks at all connections: how long until a call comes of age, and what has happened since the last look.
+    fn look(&self) -> Look {
+        let watches: Vec<_> = self.state.lock().watches.values().cloned().collect();
+        let now = self.now();
+        watches.iter().fold(Look::default(), |look, watch| look.and(watch.look(now)))
+    }
+
+    /// Stops the clock, unless a call is in flight.
+    fn stop(&self) -> bool {
+        let mut state = self.state.lock();
+        for watch in state.watches.values() {
+            watch.stop_clock();
+        }
+        // A call that is not seen here sees that the clock is stopped, and waits for this lock to start it.
+        if state.watches.values().any(|watch| watch.is_busy()) {
+            self.publish(&state, Instant::now());
+            return false;
+        }
+        state.is_ticking = false;
+        true
+    }
+}
+
+impl fmt::Debug for HostMonitors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("HostMonitors")
+            .field("hosts", &state.watches.len())
+            .field("is_ticking", &state.is_ticking)
+            .finish_non_exhaustive()
+    }
+}
+
+fn tick_of(profile: &Profile) -> Duration {
+    (profile.grace.min(profile.interval) / 8).clamp(SHORTEST_TICK, LONGEST_TICK)
+}
+
+/// What a look at connections found.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Look {
+    pub(super) in_flight: usize,
+    /// Changes with every call that begins.
+    pub(super) activity: u64,
+    /// Until the next call comes of age.
+    pub(super) next: Option<Duration>,
+}
+
+impl Look {
+    fn and(self, other: Self) -> Self {
+        let next = match (self.next, other.next) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        let activity = self.activity.wrapping_add(other.activity);
+        Self { in_flight: self.in_flight + other.in_flight, activity, next }
+    }
+}
+
+/// The task of the clock. Dropped by the end of its runtime or by a panic it leaves the clock stopped, not lying.
+struct Ticking {
+    shared: Arc<Shared>,
+}
+
+impl Ticking {
+    async fn run(&self) {
+        let monitors = &self.shared.host_monitors;
+        let mut last_look = Look::default();
+        let mut look_at = Instant::now();
+        let mut published = monitors.now();
+        loop {
+            let now = Instant::now();
+            monitors.note_late(published, now);
+            let tick = {
+                let state = monitors.state.lock();
+                published = monitors.publish(&state, now);
+                state.tick
+            };
+            if now >= look_at {
+                let look = monitors.look();
+                let is_idle = look.in_flight == 0 && look.activity == last_look.activity;
+                if is_idle && monitors.stop() {
+                    return;
+                }
+                look_at = now + look.next.unwrap_or(IDLE_LOOK).min(self.longest_look(look));
+                last_look = look;
+            }
+            sleep_until(look_at.min(now + tick)).await;
+        }
+    }
+
+    /// A call that begins after a look cannot come of age before its grace period is over.
+    fn longest_look(&self, look: Look) -> Duration {
+        let state = self.shared.host_monitors.state.lock();
+        let grace = state.watches.values().filter_map(|watch| watch.shortest_grace()).min();
+        let grace = grace.unwrap_or(IDLE_LOOK);
+        if look.in_flight == 0 { grace.min(IDLE_LOOK) } else { grace }
+    }
+}
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        let mut state = self.shared.host_monitors.state.lock();
+        for watch in state.watches.values() {
+            watch.stop_clock();
+        }
+        state.is_ticking = false;
+    }
+}
+
+impl HostMonitors {
+    /// The tick that is published now should have come before the stamp of the last one.
+    fn note_late(&self, published: Stamp, now: Instant) {
+        let by = self.stamp(now).since(published);
+        if by > 0 {
+            let mut late = self.late.lock();
+            if late.len() == LATE_TICKS {
+                late.pop_front();
+            }
+            late.push_back(Late { stamp: published, by });
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `efm`: notices a host that has fallen silent, and ends the calls that hang on it.
+//!
+//! **Effect.** A call marks its connection as busy, by a clock that is only read. When a call has been without an answer
+//! for `failure_detection_time_ms`, a monitor of its host asks for a sign of life over a connection of its own, every
+//! `failure_detection_interval_ms`. After `failure_detection_count` probes in a row without an answer the host is dead: its
+//! calls in flight fail with [`HostUnavailable`](crate::error::ErrorKind::HostUnavailable), new ones fail at once,
+//! connections nobody uses have to prove that they live before a pool hands them out. A refusal, such as a failed login
+//! or too many connections, is a sign of life; so is an answer on any other connection to the host.
+//!
+//! **Order.** Inside `failover`, which takes the error and finds the next host; outside plugins that supply credentials.
+//!
+//! **Parameters.** `failure_detection_*`, `monitoring_*`, `monitor_disposal_time_ms`, `monitor_runtime`.
+//!
+//! **Failure.** Of a monitor: calls run on, unwatched. It is started again and listed in the status of the services. With
+//! credentials the server refuses, a monitor takes the host for alive, because it answers.
+//!
+//! **Cost.** Two atomic exchanges a call, on a cache line of the connection; no timer, no lock, no allocation, no task.
+//! While calls are made one task for all hosts wakes up every 10 to 25 ms. When none is, nothing runs. One connection per
+//! host while a call waits for too long, and `failure_detection_idle_close_ms` after that.
+
+pub(crate) mod clock;
+mod dedicated;
+mod incarnation;
+mod monitor;
+mod outcome;
+mod profile;
+mod verdict;
+mod watch;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::profile::Profile;
+pub use self::verdict::{Outcome, Verdict};
+pub use self::watch::HostMonitorStatus;
+use self::watch::{Target, WatchKey};
+use crate::config::settings::Settings;
+use crate::driver::DriverDialect;
+use crate::endpoint::EndpointKind;
+use crate::error::Result;
+use crate::pipeline::connect::{ConnectRequest, Next};
+use crate::plugin::{ConnectionPlugin, Connects, Subscriptions};
+use crate::plugins::{Place, PluginContext};
+use crate::services::Shared;
+use crate::topology::cluster::Prober;
+
+/// Ends calls that hang on a dead host.
+#[derive(Debug)]
+pub struct HostMonitoring<D: DriverDialect> {
+    driver: Arc<D>,
+    shared: Arc<Shared>,
+    /// Nothing: calls are not watched.
+    profile: Option<Arc<Profile>>,
+    prober: Arc<dyn Prober>,
+}
+
+impl<D: DriverDialect> HostMonitoring<D> {
+    pub(crate) fn new(context: &PluginContext<D>) -> Self {
+        let settings = &context.settings;
+        let kind = context.topology.endpoint().kind();
+        let is_proxy = matches!(kind, EndpointKind::Proxy | EndpointKind::ProxyEndpoint);
+        let is_on = settings.monitoring.enabled && (!is_proxy || settings.monitoring.on_proxy);
+        if is_proxy && !is_on {
+            tracing::info!(endpoint = %context.topology.initial_host(), "a proxy is not watched by `efm`");
+        }
+        if is_on {
+            warn_of_contradictions(settings);
+        }
+        Self {
+            driver: Arc::clone(&context.driver),
+            shared: Arc::clone(&context.shared),
+            profile: is_on.then(|| Arc::new(Profile::new(&settings.monitoring))),
+            prober: Arc::clone(&context.prober),
+        }
+    }
+}
+
+/// A call that ends by its own limit never lives to see its host probed.
+fn warn_of_contradictions(settings: &Settings) {
+    let (grace, limit) = (settings.monitoring.grace, settings.network.socket_timeout);
+    if let Some(limit) = limit.filter(|limit| *limit <= grace) {
+        tracing::warn!(
+            failure_detection_time_ms = grace.as_millis(),
+            socket_timeout_ms = limit.as_millis(),
+            "`failure_detection_time_ms` is not shorter than `socket_timeout_ms`: every call fails by its own limit before \
+             its host is probed"
+        );
+    }
+}
+
+#[async_trait]
+impl<D: DriverDialect> ConnectionPlugin<D> for HostMonitoring<D> {
+    fn code(&self) -> &'static str {
+        "efm"
+    }
+
+    fn subscriptions(&self) -> Subscriptions {
+        // Those of the topology's monitor too: one that has proved the writer becomes a session's.
+        let connects = if self.profile.is_some() { Connects::All } else { Connects::None };
+        Subscriptions { connects, ..Subscriptions::default() }
+    }
+
+    fn place(&self) -> Place {
+        Place::Weight(1500)
+    }
+
+    async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, D>) -> Result<D::Connection> {
+        let connection = next.run(request).await?;
+        // A request for a certain address is a monitor's own.
+        if let (Some(profile), None) = (&self.profile, request.address()) {
+            let slot = self.driver.slot(&connection);
+            let target = slot.peer().map_or_else(|| Target::Named(slot.host().clone()), Target::Address);
+            let key = WatchKey { family: D::FAMILY, target };
+            self.shared.host_monitors.watch(&self.shared, key, slot, profile, &self.prober);
+        }
+        Ok(connection)
+    }
+}

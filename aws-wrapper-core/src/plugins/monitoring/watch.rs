@@ -1,0 +1,609 @@
+//! What is known of one address: its connections, their timings, and whether it is alive.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::clock::Look;
+use super::monitor::Monitor;
+use super::profile::Profile;
+use super::verdict::{Outcome, Verdict, Window};
+use crate::config::settings::MonitorRuntime;
+use crate::driver::Family;
+use crate::error::Error;
+use crate::events::Event;
+use crate::host::{Availability, HostKey};
+use crate::registry::{EndReason, Pulse, Purpose, Slot, Stamp, Watcher, Word};
+use crate::services::Shared;
+use crate::topology::cluster::Prober;
+use crate::topology::contexts::Contexts;
+
+/// Which address is watched. Names do not count: after a move of the name, connections to the old address still hang on
+/// the old address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct WatchKey {
+    pub(super) family: Family,
+    pub(super) target: Target,
+}
+
+/// Where a host is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Target {
+    Address(SocketAddr),
+    /// A socket of the file system, which has no other name.
+    Named(HostKey),
+}
+
+impl WatchKey {
+    fn address(&self) -> Option<SocketAddr> {
+        match self.target {
+            Target::Address(address) => Some(address),
+            Target::Named(_) => None,
+        }
+    }
+}
+
+/// One address that is watched.
+pub(super) struct HostWatch {
+    key: WatchKey,
+    pulse: Arc<Pulse>,
+    slots: Mutex<Slots>,
+    state: Mutex<State>,
+    /// A call is not answered, or the last connection is gone.
+    wake: Notify,
+    is_down: AtomicBool,
+    contexts: Contexts,
+    shared: Weak<Shared>,
+    me: Weak<Self>,
+}
+
+#[derive(Debug)]
+struct Slots {
+    guarded: HashMap<u64, Guarded>,
+    /// The newest name by which the address was reached.
+    host: HostKey,
+    /// Since when there is none.
+    empty_since: Instant,
+}
+
+#[derive(Debug, Clone)]
+struct Guarded {
+    slot: Weak<Slot>,
+    profile: Arc<Profile>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    windows: Vec<(Arc<Profile>, Window)>,
+    /// Whether the monitor's task runs.
+    is_running: bool,
+    /// Whether it has to look again before it may end.
+    is_woken: bool,
+    counters: Counters,
+    last_error: Option<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Counters {
+    alive: u64,
+    unreachable: u64,
+    inconclusive: u64,
+    passive: u64,
+    downs: u64,
+    aborted: u64,
+    last_detection: Option<Duration>,
+    is_connected: bool,
+}
+
+/// The state of one watched host, for people and metrics.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HostMonitorStatus {
+    /// The instance, as far as it is known, else the name that was dialled.
+    pub host: HostKey,
+    /// The address, unless it is a socket of the file system.
+    pub address: Option<SocketAddr>,
+    /// Whether the host is alive.
+    pub verdict: Verdict,
+    /// Connections that are watched.
+    pub connections: usize,
+    /// Whether the host's monitor runs: only while a call needs it, and for a while after.
+    pub is_running: bool,
+    /// Whether its own connection to the host is open.
+    pub is_connected: bool,
+    /// Probes that were answered, also by a refusal.
+    pub probes_alive: u64,
+    /// Probes that were not.
+    pub probes_unreachable: u64,
+    /// Probes that say nothing about the host.
+    pub probes_inconclusive: u64,
+    /// Probes that were not needed, because another connection was answered.
+    pub probes_passive: u64,
+    /// How often the host was found dead.
+    pub downs: u64,
+    /// Connections that were ended because the host was dead.
+    pub aborted: u64,
+    /// From the last sign of life to the end of the call, when a call was last ended.
+    pub last_detection: Option<Duration>,
+    /// What the last probe without an answer ran into, until one is answered.
+    pub last_error: Option<String>,
+}
+
+/// Which connections wait for too long.
+#[derive(Debug, Default)]
+pub(super) struct Active {
+    /// Their timings, each once.
+    pub(super) profiles: Vec<Arc<Profile>>,
+    /// How long ago the host was last heard on any connection.
+    pub(super) quiet: Option<Duration>,
+}
+
+impl HostWatch {
+    pub(super) fn new(shared: &Arc<Shared>, key: WatchKey, host: HostKey) -> Arc<Self> {
+        Arc::new_cyclic(|me: &Weak<Self>| {
+            let watcher: Weak<dyn Watcher> = me.clone();
+            let slots = Slots { guarded: HashMap::new(), host, empty_since: Instant::now() };
+            Self {
+                key,
+                pulse: Pulse::new(watcher),
+                slots: Mutex::new(slots),
+                state: Mutex::default(),
+                wake: Notify::new(),
+                is_down: AtomicBool::new(false),
+                contexts: Contexts::default(),
+                shared: Arc::downgrade(shared),
+                me: me.clone(),
+            }
+        })
+    }
+
+    /// From now on a connection is watched.
+    pub(super) fn register(&self, slot: &Arc<Slot>, profile: &Arc<Profile>, prober: &Arc<dyn Prober>) {
+        self.contexts.add(Arc::downgrade(prober));
+        let profile = {
+            let mut state = self.state.lock();
+            let known =
+                state.windows.iter().find(|(known, _)| known == profile).map(|(known, _)| Arc::clone(known));
+            known.unwrap_or_else(|| {
+                state.windows.push((Arc::clone(profile), Window::default()));
+                Arc::clone(profile)
+            })
+        };
+        let is_eager = profile.eager_connect && slot.purpose() != Purpose::Monitoring;
+        {
+            let mut slots = self.slots.lock();
+            slots.host = slot.routed_host().clone();
+            slots.guarded.insert(slot.id(), Guarded { slot: Arc::downgrade(slot), profile });
+        }
+        slot.mark_calls_by(&self.pulse);
+        if self.is_down() {
+            // Somebody let this connection in.
+            self.heard();
+        }
+        if slot.has_ended() {
+            self.forget(slot.id());
+        } else if is_eager {
+            self.wake_monitor();
+        }
+    }
+
+    /// The time is this now.
+    pub(super) fn tick(&self, stamp: Stamp) {
+        self.pulse.publish(stamp, self.is_down());
+    }
+
+    /// From now on each call looks twice.
+    pub(super) fn stop_clock(&self) {
+        self.pulse.stop();
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Acquire)
+    }
+
+    /// Whether a call is in flight.
+    pub(super) fn is_busy(&self) -> bool {
+        self.connections().iter().any(|(slot, _)| slot.is_busy())
+    }
+
+    /// Looks at all connections, and wakes the monitor if a call waits for too long.
+    pub(super) fn look(&self, now: Stamp) -> Look {
+        let Some(shared) = self.shared.upgrade() else { return Look::default() };
+        let (mut look, mut has_waited) = (Look::default(), false);
+        for (slot, profile) in self.connections() {
+            let word = slot.mark().word();
+            look.activity = look.activity.wrapping_add(word.number());
+            let Some(age) = age(&shared, &slot, word, now) else { continue };
+            look.in_flight += 1;
+            let left = profile.grace_millis().saturating_sub(age);
+            has_waited |= left == 0;
+            // One that waits is the monitor's business.
+            let left = Duration::from_millis(if left == 0 { profile.grace_millis() } else { left });
+            look.next = Some(look.next.map_or(left, |next| next.min(left)));
+        }
+        if has_waited {
+            self.wake_monitor();
+        }
+        look
+    }
+
+    pub(super) fn shortest_grace(&self) -> Option<Duration> {
+        self.state.lock().windows.iter().map(|(profile, _)| profile.grace).min()
+    }
+
+    /// Whether nobody has used the host for so long that it need not be known any more.
+    pub(super) fn is_forgotten(&self) -> bool {
+        let state = self.state.lock();
+        let disposal = state.windows.iter().map(|(profile, _)| profile.disposal).max().unwrap_or_default();
+        !state.is_running && self.is_unused(disposal)
+    }
+
+    fn is_unused(&self, limit: Duration) -> bool {
+        let slots = self.slots.lock();
+        slots.guarded.is_empty() && slots.empty_since.elapsed() >= limit
+    }
+
+    pub(super) fn status(&self) -> HostMonitorStatus {
+        let connections = self.connections();
+        let connections =
+            connections.iter().filter(|(slot, _)| slot.purpose() != Purpose::Monitoring).count();
+        let host = self.slots.lock().host.clone();
+        let state = self.state.lock();
+        let counters = state.counters;
+        HostMonitorStatus {
+            host,
+            address: self.key.address(),
+            verdict: state.verdict(),
+            connections,
+            is_running: state.is_running,
+            is_connected: counters.is_connected,
+            probes_alive: counters.alive,
+            probes_unreachable: counters.unreachable,
+            probes_inconclusive: counters.inconclusive,
+            probes_passive: counters.passive,
+            downs: counters.downs,
+            aborted: counters.aborted,
+            last_detection: counters.last_detection,
+            last_error: state.last_error.clone(),
+        }
+    }
+
+    fn connections(&self) -> Vec<(Arc<Slot>, Arc<Profile>)> {
+        let slots = self.slots.lock();
+        let alive = |guarded: &Guarded| Some((guarded.slot.upgrade()?, Arc::clone(&guarded.profile)));
+        slots.guarded.values().filter_map(alive).collect()
+    }
+
+    /// Starts the monitor, or has it look again.
+    fn wake_monitor(&self) {
+        let (Some(watch), Some(shared)) = (self.me.upgrade(), self.shared.upgrade()) else { return };
+        let runtime = {
+            let mut state = self.state.lock();
+            state.is_woken = true;
+            if std::mem::replace(&mut state.is_running, true) {
+                drop(state);
+                return self.wake.notify_one();
+            }
+            state.windows.first().map_or(MonitorRuntime::Shared, |(profile, _)| profile.runtime)
+        };
+        let name = match self.key.target {
+            Target::Address(address) => format!("host monitor {address}"),
+            Target::Named(ref host) => format!("host monitor {host}"),
+        };
+        let (weak, mut is_first) = (Arc::downgrade(&shared), true);
+        shared.host_monitors.spawn(&shared, runtime, name, move || {
+            let (watch, shared) = (Arc::clone(&watch), weak.upgrade());
+            let is_first = std::mem::take(&mut is_first);
+            async move {
+                match shared {
+                    // After a failure another one may have been started meanwhile.
+                    Some(shared) if is_first || watch.take_over() => Monitor::new(watch, shared).run().await,
+                    _ => {}
+                }
+                Ok(())
+            }
+        });
+    }
+}
+
+/// What the monitor's task asks and tells.
+impl HostWatch {
+    pub(super) fn contexts(&self) -> &Contexts {
+        &self.contexts
+    }
+
+    pub(super) fn host(&self) -> HostKey {
+        self.slots.lock().host.clone()
+    }
+
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.key.address()
+    }
+
+    pub(super) fn family(&self) -> Family {
+        self.key.family
+    }
+
+    pub(super) fn wake(&self) -> &Notify {
+        &self.wake
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        self.state.lock().verdict()
+    }
+
+    /// The connection for probes is to be kept as long as there are others.
+    pub(super) fn is_eager(&self) -> Option<Arc<Profile>> {
+        let connections = self.connections();
+        let is_eager = |(slot, profile): &&(Arc<Slot>, Arc<Profile>)| {
+            profile.eager_connect && slot.purpose() != Purpose::Monitoring
+        };
+        connections.iter().find(is_eager).map(|(_, profile)| Arc::clone(profile))
+    }
+
+    /// The longest time for which the connection for probes is kept unused.
+    pub(super) fn idle_close(&self) -> Duration {
+        self.state.lock().windows.iter().map(|(profile, _)| profile.idle_close).max().unwrap_or_default()
+    }
+
+    /// Which connections wait for too long. While the host is under suspicion all timings in use count.
+    pub(super) fn active(&self) -> Active {
+        let Some(shared) = self.shared.upgrade() else { return Active::default() };
+        let mut active = Active::default();
+        let now = shared.host_monitors.now();
+        for (slot, profile) in self.connections() {
+            let quiet = Duration::from_millis(shared.host_monitors.age(now, slot.mark().answered()));
+            active.quiet = Some(active.quiet.map_or(quiet, |newest| newest.min(quiet)));
+            let waits =
+                age(&shared, &slot, slot.mark().word(), now).is_some_and(|age| age >= profile.grace_millis());
+            if waits && !active.profiles.contains(&profile) {
+                active.profiles.push(profile);
+            }
+        }
+        let state = self.state.lock();
+        for (profile, window) in &state.windows {
+            if window.verdict() > Verdict::Up && !active.profiles.contains(profile) {
+                active.profiles.push(Arc::clone(profile));
+            }
+        }
+        active
+    }
+
+    /// A probe of `profiles` from `began` to `ended` came to this.
+    pub(super) fn judge(
+        &self,
+        outcome: Outcome,
+        (began, ended): (Instant, Instant),
+        profiles: &[Arc<Profile>],
+        error: Option<&Error>,
+    ) {
+        let (before, after) = {
+            let mut state = self.state.lock();
+            let before = state.verdict();
+            match outcome {
+                Outcome::Alive => state.counters.alive += 1,
+                Outcome::Unreachable => state.counters.unreachable += 1,
+                Outcome::Inconclusive => state.counters.inconclusive += 1,
+            }
+            state.last_error = error.map(|error| format!("{error:#}"));
+            for (profile, window) in &mut state.windows {
+                if outcome == Outcome::Alive || profiles.contains(profile) {
+                    window.add(outcome, (began, ended), (profile.interval, profile.count));
+                }
+            }
+            (before, state.verdict())
+        };
+        self.turn(before, after);
+    }
+
+    /// The host was heard on another connection.
+    pub(super) fn heard(&self) {
+        let (before, after) = {
+            let mut state = self.state.lock();
+            let before = state.verdict();
+            state.counters.passive += 1;
+            let now = Instant::now();
+            for (profile, window) in &mut state.windows {
+                window.add(Outcome::Alive, (now, now), (profile.interval, profile.count));
+            }
+            (before, state.verdict())
+        };
+        self.turn(before, after);
+    }
+
+    /// Makes known what has changed, and ends what hangs on a dead host.
+    fn turn(&self, before: Verdict, after: Verdict) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let host = self.host();
+        if before != after {
+            tracing::info!(%host, address = ?self.address(), ?before, ?after, "host monitoring");
+        }
+        self.is_down.store(after == Verdict::Down, Ordering::Release);
+        if after == Verdict::Down {
+            let is_news = before != Verdict::Down;
+            if is_news {
+                self.state.lock().counters.downs += 1;
+                shared.set_availability(&host, Availability::NotAvailable);
+                shared.host_monitors.announce(self);
+            }
+            self.end_what_hangs(&shared, &host, is_news);
+        } else if before == Verdict::Down {
+            shared.set_availability(&host, Availability::Available);
+            shared.host_monitors.announce(self);
+        }
+    }
+
+    /// Ends calls on a dead host, and marks the connections nobody uses.
+    fn end_what_hangs(&self, shared: &Shared, host: &HostKey, is_news: bool) {
+        let down: Vec<Arc<Profile>> = {
+            let state = self.state.lock();
+            let down = state.windows.iter().filter(|(_, window)| window.verdict() == Verdict::Down);
+            down.map(|(profile, _)| Arc::clone(profile)).collect()
+        };
+        let now = shared.host_monitors.now();
+        let (mut count, mut silent) = (0, 0);
+        for (slot, profile) in self.connections() {
+            // A call that ends right now changes the word, and then the abort meets nothing.
+            let word = slot.mark().word();
+            match age(shared, &slot, word, now) {
+                Some(age) => {
+                    let is_due = profile.fail_fast || age >= profile.grace_millis();
+                    if down.contains(&profile) && is_due && slot.mark().abort(word) {
+                        (count, silent) = (count + 1, silent.max(age));
+                        slot.abort(dead(host));
+                    }
+                }
+                None => slot.mark().suspect(),
+            }
+        }
+        let silent_for = Duration::from_millis(silent);
+        if count > 0 {
+            let mut state = self.state.lock();
+            state.counters.aborted += count;
+            state.counters.last_detection = Some(silent_for);
+        }
+        if is_news {
+            tracing::warn!(%host, address = ?self.address(), ?silent_for, aborted = count, "the host is dead");
+            shared.events.send(Event::HostUnhealthy { host: host.clone(), silent_for });
+        }
+        if count > 0 {
+            shared.events.send(Event::ConnectionsAborted { host: host.clone(), count });
+        }
+    }
+
+    /// The server was started again after `alive_at`: connections from before that moment are gone, though nobody said so.
+    pub(super) fn end_older_than(&self, alive_at: Instant) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let (host, now) = (self.host(), shared.host_monitors.now());
+        let mut count = 0;
+        for (slot, profile) in self.connections() {
+            if slot.opened_at() > alive_at {
+                continue;
+            }
+            let word = slot.mark().word();
+            match age(&shared, &slot, word, now) {
+                Some(age) if age >= profile.grace_millis() => {
+                    if slot.mark().abort(word) {
+                        count += 1;
+                        slot.abort(EndReason::aborted(format!("`{host}` was started again meanwhile")));
+                    }
+                }
+                _ => slot.mark().suspect(),
+            }
+        }
+        if count > 0 {
+            tracing::warn!(%host, count, "the server was started again; calls on older connections are ended");
+            self.state.lock().counters.aborted += count;
+            shared.events.send(Event::ConnectionsAborted { host, count });
+        }
+    }
+
+    pub(super) fn set_connected(&self, is_connected: bool) {
+        self.state.lock().counters.is_connected = is_connected;
+    }
+
+    /// Forgets that it was woken; the monitor looks now.
+    pub(super) fn begin_look(&self) {
+        self.state.lock().is_woken = false;
+    }
+
+    /// Whether the monitor may end. It counts as ended then.
+    pub(super) fn end_if_calm(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_calm = !state.is_woken && state.verdict() <= Verdict::Up;
+        if is_calm {
+            state.is_running = false;
+            state.counters.is_connected = false;
+        }
+        is_calm
+    }
+
+    /// Whether the monitor of a dead host may end, because nobody has been there for long.
+    pub(super) fn end_if_unused(&self) -> bool {
+        let mut state = self.state.lock();
+        let disposal = state.windows.iter().map(|(profile, _)| profile.disposal).max().unwrap_or_default();
+        let is_unused = self.is_unused(disposal);
+        if is_unused {
+            state.is_running = false;
+            state.counters.is_connected = false;
+            state.windows.clear();
+            self.is_down.store(false, Ordering::Release);
+        }
+        is_unused
+    }
+
+    /// Whether a monitor that starts again after a failure is to run.
+    fn take_over(&self) -> bool {
+        !std::mem::replace(&mut self.state.lock().is_running, true)
+    }
+
+    /// The monitor's task is gone, though it should not be.
+    pub(super) fn monitor_is_gone(&self) {
+        let mut state = self.state.lock();
+        state.is_running = false;
+        state.counters.is_connected = false;
+    }
+}
+
+impl State {
+    fn verdict(&self) -> Verdict {
+        self.windows.iter().map(|(_, window)| window.verdict()).max().unwrap_or_default()
+    }
+}
+
+impl Watcher for HostWatch {
+    fn look(&self, slot: &Slot) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let profile = self.slots.lock().guarded.get(&slot.id()).map(|guarded| Arc::clone(&guarded.profile));
+        let Some(profile) = profile else { return };
+        if self.is_down() && profile.fail_fast {
+            slot.abort(dead(&self.host()));
+        }
+        shared.host_monitors.start(&shared, profile.runtime);
+    }
+
+    fn forget(&self, id: u64) {
+        let is_empty = {
+            let mut slots = self.slots.lock();
+            let was_there = slots.guarded.remove(&id).is_some();
+            let is_empty = was_there && slots.guarded.is_empty();
+            if is_empty {
+                slots.empty_since = Instant::now();
+            }
+            is_empty
+        };
+        if is_empty {
+            // A monitor that keeps its connection for them need not.
+            self.wake.notify_one();
+        }
+    }
+}
+
+impl fmt::Debug for HostWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostWatch")
+            .field("key", &self.key)
+            .field("verdict", &self.verdict())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long a connection with a call in flight has not been answered; nothing if no call is, or it was given up.
+fn age(shared: &Shared, slot: &Slot, word: Word, now: Stamp) -> Option<u64> {
+    if !word.is_busy() || word.is_aborted() || slot.has_ended() {
+        return None;
+    }
+    let monitors = &shared.host_monitors;
+    Some(monitors.age(now, word.began()).min(monitors.age(now, slot.mark().answered())))
+}
+
+fn dead(host: &HostKey) -> EndReason {
+    EndReason::aborted(format!("`{host}` does not answer: the host monitor found it dead"))
+}
