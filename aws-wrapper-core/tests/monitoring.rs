@@ -283,6 +283,30 @@ async fn a_single_broken_connection_of_the_monitor_is_no_dead_host() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_was_started_again_has_forgotten_old_connections() {
+    for is_checked in [true, false] {
+        let world = World::new();
+        let check = if is_checked { "on" } else { "off" };
+        let pairs =
+            [("failure_detection_eager_connect", "on"), ("failure_detection_check_incarnation", check)];
+        let (client, idle) = (FAST.client(&world, &pairs).await, FAST.client(&world, &pairs).await);
+        until("the monitor is connected", || monitor(&world).is_connected).await;
+        sleep(SECOND).await;
+        let restart = || world.cluster.restart_unnoticed("i-1");
+        let call = timeout(SECOND * 30, meanwhile(hang(&world, &client), MS * 100, restart));
+        let (result, elapsed) = timed(call).await;
+        // The host is alive: nobody else would have noticed.
+        assert_eq!(result.is_ok(), is_checked, "{result:?}");
+        assert_eq!(monitor(&world).downs, 0);
+        if is_checked {
+            assert_eq!(result.unwrap().unwrap_err().kind(), ErrorKind::HostUnavailable);
+            assert!(elapsed < SECOND * 3, "{elapsed:?}");
+            assert_eq!(idle.current().slot().fitness(), Fitness::Suspect);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_host_without_connections_is_not_probed_for_ever() {
     let world = World::new();
     let client = FAST.client(&world, &[("monitor_disposal_time_ms", "5000")]).await;

@@ -52,6 +52,8 @@ pub trait Session: Debug + Send + 'static {
     const WHO: &'static str;
     /// Keeps a call in flight for a minute.
     const SLEEP: &'static str;
+    /// Takes two seconds.
+    const SLEEP_TWO: &'static str;
     /// Is refused by the server, whatever the state of the session.
     const FAILS: &'static str;
     /// Whether several calls can be under way at once, so that an answer does not end all that was sent.

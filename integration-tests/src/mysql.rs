@@ -47,6 +47,7 @@ impl Session for Conn {
     const WHO: &'static str = "SELECT @@aurora_server_id";
     /// The first sleep is not told that it was interrupted, the second is.
     const SLEEP: &'static str = "SELECT SLEEP(30) FROM (SELECT 1 UNION ALL SELECT 2) AS two";
+    const SLEEP_TWO: &'static str = "SELECT SLEEP(2)";
     const FAILS: &'static str = "SELECT * FROM no_such_table";
     const PIPELINES: bool = false;
     /// The driver looks at its socket only during a call.

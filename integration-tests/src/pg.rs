@@ -45,6 +45,7 @@ impl Adapter for Pg {
 impl Session for Client {
     const WHO: &'static str = "SELECT pg_catalog.aurora_db_instance_identifier()";
     const SLEEP: &'static str = "SELECT pg_catalog.pg_sleep(60)";
+    const SLEEP_TWO: &'static str = "SELECT pg_catalog.pg_sleep(2)";
     const FAILS: &'static str = "SELECT 1/0";
     const PIPELINES: bool = true;
     const NOTICES_IDLE_LOSS: bool = true;

@@ -117,23 +117,24 @@ impl Registry {
         slots
     }
 
-    /// From now on the connection of `slot` is given up when `host`, the instance it reached, is not the writer any more.
-    pub(crate) fn track(&self, slot: &Slot, host: &HostKey) {
+    /// From now on the connection of `slot` is given up when `host`, the instance of `cluster` it reached, is not the
+    /// writer any more.
+    pub(crate) fn track(&self, slot: &Slot, cluster: &Arc<str>, host: &HostKey) {
         slot.mark_calls();
-        slot.track();
+        slot.track_in(cluster);
         // Who looks through the list comes before or after: one of the two sees the other.
         if self.role_epochs.was_demoted(host, slot.opened_in()) {
             slot.retire();
         }
     }
 
-    /// `host` was the writer and is not any more. Connections to it that nobody uses end now, the others after their call.
-    pub(crate) fn demote(&self, host: &Host) -> usize {
+    /// `host` was the writer of `cluster` and is not any more. Connections to it that nobody uses end now, the others after their call.
+    pub(crate) fn demote(&self, cluster: &str, host: &Host) -> usize {
         self.role_epochs.demote(&host.key);
         let is_there = |slot: &&Arc<Slot>| {
             let by_name = *slot.routed_host() == host.key;
             let id = slot.identity().map(|identity| identity.host_id.as_str());
-            slot.is_tracked() && (by_name || id.is_some() && id == host.host_id.as_deref())
+            slot.is_tracked_in(cluster) && (by_name || id.is_some() && id == host.host_id.as_deref())
         };
         let slots = self.slots();
         slots.iter().filter(is_there).inspect(|slot| slot.retire()).count()

@@ -26,8 +26,8 @@ pub struct Slot {
     opened_in: RoleEpoch,
     /// The address that was dialled in the end.
     peer: OnceLock<SocketAddr>,
-    /// Whether it is to be given up when its host is no longer the writer.
-    is_tracked: AtomicBool,
+    /// The cluster whose change of the writer it follows.
+    tracked_in: OnceLock<Arc<str>>,
     /// Low byte: status of the last ReadyForQuery, 0 = not known now. Second byte: the last status that was known.
     /// Upper half: counts the times the server said it is ready.
     status: AtomicU32,
@@ -84,7 +84,7 @@ impl Slot {
             opened_at: Instant::now(),
             opened_in: registry.role_epochs.now(),
             peer: OnceLock::new(),
-            is_tracked: AtomicBool::new(false),
+            tracked_in: OnceLock::new(),
             status: AtomicU32::new(0),
             ending: AtomicU8::new(0),
             ready: Notify::new(),
@@ -205,12 +205,12 @@ impl Slot {
         self.opened_in
     }
 
-    pub(super) fn track(&self) {
-        self.is_tracked.store(true, Ordering::Release);
+    pub(super) fn track_in(&self, cluster: &Arc<str>) {
+        let _ = self.tracked_in.set(Arc::clone(cluster));
     }
 
-    pub(super) fn is_tracked(&self) -> bool {
-        self.is_tracked.load(Ordering::Acquire)
+    pub(super) fn is_tracked_in(&self, cluster: &str) -> bool {
+        self.tracked_in.get().is_some_and(|tracked| **tracked == *cluster)
     }
 
     /// Its host is not the writer any more: ends it now if nobody uses it, else as soon as its call is over and no

@@ -75,6 +75,10 @@ struct FakeHost {
     probes: Vec<Instant>,
     open: usize,
     most_open: usize,
+    /// Connections of an epoch before this one are never answered again, and never told.
+    deaf_before: u64,
+    /// When it was started last, in seconds.
+    started: u64,
     /// Connections that want to be told when they are reset.
     slots: Vec<Weak<Slot>>,
 }
@@ -213,6 +217,23 @@ impl FakeCluster {
         self.end_connections(name, &EndReason::new(DriverClass::Network, None, "connection reset by peer"));
     }
 
+    /// Starts `name` again behind a path that lets nothing through: old connections hang and are not told, new ones are
+    /// welcome.
+    pub fn restart_unnoticed(&self, name: &str) {
+        self.with(name, |host| {
+            host.epoch += 1;
+            host.deaf_before = host.epoch;
+            host.started += 60;
+            host.slots.clear();
+        });
+        self.reach.send_replace(());
+    }
+
+    /// When `name` was started, in seconds.
+    pub(super) fn started(&self, name: &str) -> u64 {
+        self.with(name, |host| host.started)
+    }
+
     /// Ends all connections to `name` for `reason`; new ones are welcome.
     pub fn end_connections(&self, name: &str, reason: &EndReason) {
         let slots = self.with(name, |host| {
@@ -320,6 +341,8 @@ impl FakeHost {
             probes: Vec::new(),
             open: 0,
             most_open: 0,
+            deaf_before: 0,
+            started: 1_700_000_000,
             slots: Vec::new(),
         }
     }
@@ -404,6 +427,9 @@ impl FakeProbe {
     /// Fails if the connection was reset, waits as long as the host is silent.
     pub(super) async fn pass(&self) -> Result<()> {
         self.cluster.heard_of(&self.name).await;
+        if self.cluster.with(&self.name, |host| self.epoch < host.deaf_before) {
+            std::future::pending::<()>().await;
+        }
         if self.has_ended() {
             return Err(Error::driver(DriverClass::Network, "connection reset by peer"));
         }

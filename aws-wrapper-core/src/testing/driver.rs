@@ -381,6 +381,9 @@ impl FakeConnection {
         if sql == dialect.role_sql() {
             return Ok(row(vec![flag(self.driver.role(self.name()) == Role::Reader)]));
         }
+        if sql.contains("pg_postmaster_start_time") {
+            return Ok(row(vec![Some(self.driver.cluster.started(self.name()).to_string())]));
+        }
         if sql.contains("rds.extensions") {
             let extensions = (!is_plain).then(|| "aurora_stat_utils,rds_tools".to_owned());
             return Ok(row(vec![extensions, flag(!is_plain), flag(false)]));

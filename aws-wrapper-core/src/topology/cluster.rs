@@ -191,7 +191,7 @@ pub struct Cluster {
 /// The lasting part of the [`ClusterSeed`].
 #[derive(Debug)]
 pub(super) struct Recipe {
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
     pub(super) dialect: &'static dyn DatabaseDialect,
     pub(super) pattern: HostPattern,
     pub(super) default_port: u16,
@@ -251,7 +251,7 @@ impl Cluster {
             me: me.clone(),
             shared: Arc::downgrade(shared),
             seed: Recipe {
-                id: seed.id,
+                id: seed.id.into(),
                 dialect: seed.dialect,
                 pattern: seed.pattern,
                 default_port: seed.default_port,
@@ -262,6 +262,11 @@ impl Cluster {
 
     /// The cluster's identity.
     pub fn id(&self) -> &str {
+        &self.seed.id
+    }
+
+    /// The same, to keep.
+    pub(crate) fn name(&self) -> &Arc<str> {
         &self.seed.id
     }
 
@@ -383,7 +388,7 @@ impl Cluster {
         };
         let verify_requests = counters.verify_requests.load(Ordering::Relaxed);
         ClusterStatus {
-            id: self.seed.id.clone(),
+            id: self.id().to_owned(),
             version: snapshot.version,
             writer: snapshot.writer_host().map(|host| host.key.clone()),
             hosts: snapshot.hosts.len(),

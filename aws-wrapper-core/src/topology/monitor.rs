@@ -445,7 +445,7 @@ impl Monitor {
             if from != to {
                 let old =
                     before.find(&from).cloned().unwrap_or_else(|| Host::new(from.clone(), Role::Writer));
-                let retired = self.shared.registry.demote(&old);
+                let retired = self.shared.registry.demote(&cluster, &old);
                 tracing::info!(%cluster, %from, %to, retired, "the writer has changed");
                 let (cluster, from) = (cluster.clone(), Some(from));
                 self.shared.events.send(Event::WriterChanged { cluster, from, to });

@@ -137,11 +137,12 @@ impl Topology {
     /// connection is closed, at once if nobody uses it, else after its call. Where there is no topology, it is only
     /// known from now on whether the connection is busy.
     pub fn track(&self, slot: &Slot) {
+        let Some(cluster) = self.cluster() else { return slot.mark_calls() };
         let known = slot.identity().and_then(|identity| {
-            let snapshot = self.snapshot();
+            let snapshot = cluster.snapshot();
             Some(snapshot.find_by_identity(&identity.host_id, Some(&identity.host_id))?.key.clone())
         });
-        self.shared.registry.track(slot, known.as_ref().unwrap_or(slot.routed_host()));
+        self.shared.registry.track(slot, cluster.name(), known.as_ref().unwrap_or(slot.routed_host()));
     }
 
     /// The role of the server behind a connection.

@@ -4,6 +4,8 @@ use integration_tests::MySql as Driver;
 
 #[path = "../any/cancel.rs"]
 mod cancel;
+#[path = "../any/monitoring.rs"]
+mod monitoring;
 #[path = "../any/reader.rs"]
 mod reader;
 #[path = "../any/shutdown.rs"]
