@@ -36,7 +36,7 @@ async fn idle_connections_to_the_old_writer_are_closed_and_no_others() {
     let readers = world.client(READER, PLUGINS).await;
     switch_over(&world).await;
     for client in &old {
-        assert_eq!(fitness(client), Fitness::Unfit(Unfit::Aborted));
+        assert_eq!(fitness(client), DEMOTED);
         assert!(client.current().slot().has_ended());
     }
     assert_eq!(fitness(&reader), Fitness::Fit, "never the new writer's");
@@ -79,7 +79,8 @@ async fn a_transaction_may_end_where_it_began() {
 #[tokio::test(start_paused = true)]
 async fn a_name_that_tells_nothing_is_asked_which_instance_it_is() {
     let world = World::new();
-    let pairs = [("plugins", "tracker"), ("cluster_instance_host_pattern", "?.xyz.us-east-2.rds.amazonaws.com")];
+    let pairs =
+        [("plugins", "tracker"), ("cluster_instance_host_pattern", "?.xyz.us-east-2.rds.amazonaws.com")];
     world.cluster.alias("db.example.org", "i-1");
     // The first one is identified when the product is detected, the second one by the tracker.
     let connector = world.connector("db.example.org", &pairs);
@@ -104,7 +105,7 @@ async fn connections_that_a_failover_has_opened_are_followed_too() {
     world.cluster.set_reach("i-1", Reach::Up);
     world.cluster.promote("i-3");
     until("the second change is known", || client.current().slot().has_ended()).await;
-    assert_eq!(fitness(&client), Fitness::Unfit(Unfit::Aborted));
+    assert_eq!(fitness(&client), DEMOTED);
 }
 
 #[tokio::test(start_paused = true)]

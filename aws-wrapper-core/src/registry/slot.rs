@@ -185,10 +185,10 @@ impl Slot {
     /// Whether the connection can be given to the next user.
     pub fn fitness(&self) -> Fitness {
         let word = self.mark.word();
-        if word.is_aborted() {
-            Fitness::Unfit(Unfit::Aborted)
-        } else if word.is_retired() {
+        if word.is_retired() {
             Fitness::Unfit(Unfit::Demoted)
+        } else if word.is_aborted() {
+            Fitness::Unfit(Unfit::Aborted)
         } else if self.has_ended() {
             Fitness::Unfit(Unfit::Ended)
         } else if word.lost_a_call() {

@@ -499,13 +499,28 @@ impl FakeClient {
     /// # Errors
     /// Those of [`Connector::connect`].
     pub async fn connect(connector: &Connector<FakeDriver>) -> Result<Self> {
-        let connection = connector.connect().await?;
-        Ok(Self {
+        Ok(Self::new(connector, connector.connect().await?, None))
+    }
+
+    /// Connects to one host of that role.
+    ///
+    /// # Errors
+    /// Those of [`Connector::connect_to_host`].
+    pub async fn connect_to_host(
+        connector: &Connector<FakeDriver>,
+        host: &HostKey,
+        role: Role,
+    ) -> Result<Self> {
+        Ok(Self::new(connector, connector.connect_to_host(host, role).await?, Some(role)))
+    }
+
+    fn new(connector: &Connector<FakeDriver>, connection: FakeConnection, role: Option<Role>) -> Self {
+        Self {
             connector: connector.clone(),
-            logical: Arc::new(Logical::new(Arc::clone(connection.slot()))),
+            logical: Arc::new(Logical::of_role(Arc::clone(connection.slot()), role)),
             current: Mutex::new(Arc::new(connection)),
             _cluster: connector.cluster_session(),
-        })
+        }
     }
 
     /// Sends a query and returns the name of the instance that answered.
