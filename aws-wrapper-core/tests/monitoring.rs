@@ -1,5 +1,7 @@
 //! Host monitoring on a cluster by script, with a paused clock: when a silent host is found dead, and when not.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests")]
+
 mod common;
 
 use std::time::Duration;

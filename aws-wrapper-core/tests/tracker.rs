@@ -1,5 +1,7 @@
 //! Connections follow the role of their host: a change of the writer on a cluster by script, with a paused clock.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests")]
+
 mod common;
 
 use aws_wrapper_core::error::FailoverOutcome;
@@ -112,7 +114,7 @@ async fn connections_that_a_failover_has_opened_are_followed_too() {
 async fn a_connection_that_is_being_opened_while_the_writer_moves_is_not_missed() {
     let world = World::new();
     let _settled = world.settled(PLUGINS).await;
-    world.cluster.set_delays("i-1", SECOND * 5, MS * 0);
+    world.cluster.set_delays("i-1", SECOND * 5, std::time::Duration::ZERO);
     let connector = world.connector("i-1", PLUGINS);
     let (client, ()) = tokio::join!(FakeClient::connect(&connector), async {
         sleep(SECOND).await;

@@ -156,6 +156,7 @@ pub struct FailoverSettings {
 /// How silent hosts are noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "switches, each a parameter of its own")]
 pub struct MonitoringSettings {
     /// Whether calls are watched. Default: true.
     pub enabled: bool,

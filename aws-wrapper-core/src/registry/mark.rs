@@ -25,7 +25,7 @@ const NUMBER: u64 = (1 << 16) - 1;
 
 /// See the module.
 #[derive(Debug)]
-#[repr(align(128))]
+#[repr(align(64))]
 pub(crate) struct Mark {
     word: AtomicU64,
     /// The stamp of the last answer.

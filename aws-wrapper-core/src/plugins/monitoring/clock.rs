@@ -38,6 +38,8 @@ struct State {
     /// Whether the task of the clock runs.
     is_ticking: bool,
     tick: Duration,
+    /// What calls stamp themselves with now.
+    published: Stamp,
 }
 
 /// A tick came late: calls that carry the stamp of the tick before may have begun so much later than it says.
@@ -59,7 +61,8 @@ const IDLE_LOOK: Duration = Duration::from_secs(1);
 
 impl Default for HostMonitors {
     fn default() -> Self {
-        let state = State { watches: HashMap::new(), is_ticking: false, tick: LONGEST_TICK };
+        let published = Stamp::from_millis(0);
+        let state = State { watches: HashMap::new(), is_ticking: false, tick: LONGEST_TICK, published };
         Self {
             origin: Instant::now(),
             state: Mutex::new(state),
@@ -74,14 +77,14 @@ impl HostMonitors {
     pub(super) fn watch(
         &self,
         shared: &Arc<Shared>,
-        key: WatchKey,
+        key: &WatchKey,
         slot: &Arc<Slot>,
         profile: &Arc<Profile>,
         prober: &Arc<dyn Prober>,
     ) {
         let watch = {
             let mut state = self.state.lock();
-            state.watches.retain(|known, watch| *known == key || !watch.is_forgotten());
+            state.watches.retain(|known, watch| known == key || !watch.is_forgotten());
             state.tick = state.tick.min(tick_of(profile));
             let new = || HostWatch::new(shared, key.clone(), slot.host().clone());
             Arc::clone(state.watches.entry(key.clone()).or_insert_with(new))
@@ -131,7 +134,7 @@ impl HostMonitors {
             return;
         }
         state.is_ticking = true;
-        self.publish(&state, Instant::now());
+        self.publish(&mut state, Instant::now());
         drop(state);
         let (weak, mut is_first) = (Arc::downgrade(shared), true);
         self.spawn(shared, runtime, "host monitoring clock".to_owned(), move || {
@@ -139,7 +142,7 @@ impl HostMonitors {
             async move {
                 match shared {
                     Some(shared) if is_first || shared.host_monitors.take_over() => {
-                        Ticking { shared: Arc::clone(&shared) }.run().await;
+                        Ticking { shared: Arc::clone(&shared), is_over: false }.run().await;
                     }
                     _ => {}
                 }
@@ -161,12 +164,27 @@ impl HostMonitors {
         }
     }
 
-    fn publish(&self, state: &State, now: Instant) -> Stamp {
-        let next = self.stamp(now + state.tick + SLACK);
+    fn publish(&self, state: &mut State, now: Instant) {
+        state.published = self.stamp(now + state.tick + SLACK);
         for watch in state.watches.values() {
-            watch.tick(next);
+            watch.tick(state.published);
         }
-        next
+    }
+
+    /// The next tick, and how long until the one after it.
+    fn tick(&self, now: Instant) -> Duration {
+        let mut state = self.state.lock();
+        // It should have come before the stamp that calls carry since the last one.
+        let by = self.stamp(now).since(state.published);
+        if by > 0 {
+            let mut late = self.late.lock();
+            if late.len() == LATE_TICKS {
+                late.pop_front();
+            }
+            late.push_back(Late { stamp: state.published, by });
+        }
+        self.publish(&mut state, now);
+        state.tick
     }
 
     /// Looks at all connections: how long until a call comes of age, and what has happened since the last look.
@@ -184,7 +202,7 @@ impl HostMonitors {
         }
         // A call that is not seen here sees that the clock is stopped, and waits for this lock to start it.
         if state.watches.values().any(|watch| watch.is_busy()) {
-            self.publish(&state, Instant::now());
+            self.publish(&mut state, Instant::now());
             return false;
         }
         state.is_ticking = false;
@@ -230,27 +248,24 @@ impl Look {
 /// The task of the clock. Dropped by the end of its runtime or by a panic it leaves the clock stopped, not lying.
 struct Ticking {
     shared: Arc<Shared>,
+    /// The clock was stopped, and may have been started again by another one.
+    is_over: bool,
 }
 
 impl Ticking {
-    async fn run(&self) {
-        let monitors = &self.shared.host_monitors;
+    async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let monitors = &shared.host_monitors;
         let mut last_look = Look::default();
         let mut look_at = Instant::now();
-        let mut published = monitors.now();
         loop {
             let now = Instant::now();
-            monitors.note_late(published, now);
-            let tick = {
-                let state = monitors.state.lock();
-                published = monitors.publish(&state, now);
-                state.tick
-            };
+            let tick = monitors.tick(now);
             if now >= look_at {
                 let look = monitors.look();
                 let is_idle = look.in_flight == 0 && look.activity == last_look.activity;
                 if is_idle && monitors.stop() {
-                    return;
+                    return self.is_over = true;
                 }
                 look_at = now + look.next.unwrap_or(IDLE_LOOK).min(self.longest_look(look));
                 last_look = look;
@@ -270,24 +285,13 @@ impl Ticking {
 
 impl Drop for Ticking {
     fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
         let mut state = self.shared.host_monitors.state.lock();
         for watch in state.watches.values() {
             watch.stop_clock();
         }
         state.is_ticking = false;
-    }
-}
-
-impl HostMonitors {
-    /// The tick that is published now should have come before the stamp of the last one.
-    fn note_late(&self, published: Stamp, now: Instant) {
-        let by = self.stamp(now).since(published);
-        if by > 0 {
-            let mut late = self.late.lock();
-            if late.len() == LATE_TICKS {
-                late.pop_front();
-            }
-            late.push_back(Late { stamp: published, by });
-        }
     }
 }

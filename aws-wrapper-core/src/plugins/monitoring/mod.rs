@@ -112,7 +112,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for HostMonitoring<D> {
             let slot = self.driver.slot(&connection);
             let target = slot.peer().map_or_else(|| Target::Named(slot.host().clone()), Target::Address);
             let key = WatchKey { family: D::FAMILY, target };
-            self.shared.host_monitors.watch(&self.shared, key, slot, profile, &self.prober);
+            self.shared.host_monitors.watch(&self.shared, &key, slot, profile, &self.prober);
         }
         Ok(connection)
     }

@@ -24,16 +24,20 @@ pub(super) struct Monitor {
     /// The connection for probes, while it is not asked anything.
     open: Option<Box<dyn Probe>>,
     /// A question that was not answered yet, on the connection it was asked on.
-    ping: Option<BoxFuture<'static, (Box<dyn Probe>, Result<()>)>>,
+    ping: Option<Ping>,
     /// Whether that question has outlived its probe.
     is_overdue: bool,
-    connecting: Option<BoxFuture<'static, Result<Box<dyn Probe>>>>,
+    connecting: Option<Connecting>,
     began: Option<Instant>,
     /// Which start of the server the connection belongs to, and when that was last certain.
     incarnation: Option<(Incarnation, Instant)>,
     /// It ended by itself, and another one may run already.
     is_over: bool,
 }
+
+/// A question on a connection, which comes back with the answer.
+type Ping = BoxFuture<'static, (Box<dyn Probe>, Result<()>)>;
+type Connecting = BoxFuture<'static, Result<Box<dyn Probe>>>;
 
 /// Stamps of answers lie so much in the future: a tick and the slack of the clock.
 const LEAN: Duration = Duration::from_millis(30);
@@ -120,9 +124,9 @@ impl Monitor {
     /// One probe, and what follows from it.
     async fn probe(&mut self, pace: &Profile, profiles: &[Arc<Profile>]) {
         let began = Instant::now();
-        let is_first_connect =
-            self.open.is_none() && self.ping.is_none() && self.watch.verdict() == Verdict::Unknown;
-        let limit = if is_first_connect { pace.connect_timeout } else { pace.probe_timeout };
+        // A whole login takes longer than a ping; a monitor that is refused each time has nothing else.
+        let is_login = self.open.is_none() && self.ping.is_none() && self.watch.verdict() <= Verdict::Up;
+        let limit = if is_login { pace.connect_timeout } else { pace.probe_timeout };
         let deadline = began + limit;
         let answer = self.ask(deadline, pace).await;
         let ended = Instant::now();
@@ -168,13 +172,11 @@ impl Monitor {
                 () = sleep_until(deadline) => {
                     // What is there already must win, however late this side is.
                     tokio::task::yield_now().await;
-                    match Heard::wait(&mut self.ping, &mut self.connecting).now_or_never() {
-                        Some(heard) => heard,
-                        None => {
-                            self.is_overdue = self.ping.is_some();
-                            return Err(Error::new(ErrorKind::Timeout(Phase::Probe), "no answer to a probe"));
-                        }
-                    }
+                    let Some(heard) = Heard::wait(&mut self.ping, &mut self.connecting).now_or_never() else {
+                        self.is_overdue = self.ping.is_some();
+                        return Err(Error::new(ErrorKind::Timeout(Phase::Probe), "no answer to a probe"));
+                    };
+                    heard
                 }
             };
             match heard {
@@ -255,10 +257,7 @@ enum Heard {
 }
 
 impl Heard {
-    async fn wait(
-        ping: &mut Option<BoxFuture<'static, (Box<dyn Probe>, Result<()>)>>,
-        connecting: &mut Option<BoxFuture<'static, Result<Box<dyn Probe>>>>,
-    ) -> Self {
+    async fn wait(ping: &mut Option<Ping>, connecting: &mut Option<Connecting>) -> Self {
         tokio::select! {
             biased;
             (probe, answer) = pending(ping) => {

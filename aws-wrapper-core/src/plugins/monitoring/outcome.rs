@@ -11,7 +11,7 @@ use crate::error::{DriverClass, Error, ErrorKind};
 
 /// The server is starting or shutting down: it answers, but nobody is served.
 const NOT_SERVING: &[&str] = &["57P01", "57P02", "57P03"];
-/// MySQL's ER_SERVER_SHUTDOWN.
+/// MySQL's `ER_SERVER_SHUTDOWN`.
 const SHUTTING_DOWN: u32 = 1053;
 
 /// Judges the error of a probe.

@@ -6,6 +6,7 @@ use crate::config::settings::{MonitorRuntime, MonitoringSettings};
 
 /// See [`MonitoringSettings`]. Connections with the same one are judged together.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "switches, each a parameter of its own")]
 pub(super) struct Profile {
     pub(super) grace: Duration,
     pub(super) interval: Duration,
