@@ -392,6 +392,11 @@ impl HostWatch {
                 Outcome::Unreachable => state.counters.unreachable += 1,
                 Outcome::Inconclusive => state.counters.inconclusive += 1,
             }
+            let is_first = state.last_error.is_none();
+            if let Some(error) = error.filter(|_| is_first && outcome != Outcome::Unreachable) {
+                let error = format_args!("{error:#}");
+                tracing::warn!(address = ?self.address(), %error, "the host monitor cannot ask; the host counts as it did");
+            }
             state.last_error = error.map(|error| format!("{error:#}"));
             for (profile, window) in &mut state.windows {
                 if outcome == Outcome::Alive || profiles.contains(profile) {
