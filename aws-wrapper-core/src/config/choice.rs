@@ -41,6 +41,16 @@ choice! {
 }
 
 choice! {
+    /// What a pool gives out when a reader is asked for and there is none.
+    ReaderFallback {
+        /// A connection to the writer.
+        Writer = "writer",
+        /// An error.
+        Error = "error",
+    }
+}
+
+choice! {
     /// The role an endpoint stands for, or that a new connection must have.
     EndpointRole {
         /// The writer.

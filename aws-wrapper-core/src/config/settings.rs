@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use super::choice::{
-    AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitorRuntime, MonitoringPriority, SslMode,
+    AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitorRuntime, MonitoringPriority, ReaderFallback,
+    SslMode,
 };
 use super::parameter::Value;
 use super::secret::Secret;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub failover: FailoverSettings,
     /// Host monitoring.
     pub monitoring: MonitoringSettings,
+    /// Pools.
+    pub pool: PoolSettings,
     /// Logs.
     pub diagnostics: DiagnosticsSettings,
 }
@@ -192,6 +195,28 @@ pub struct MonitoringSettings {
     pub runtime: MonitorRuntime,
 }
 
+/// How connections are pooled, by the crate `aws-wrapper-deadpool`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolSettings {
+    /// Connections to the writer, and as many to each reader; nothing for twice the number of processors.
+    pub max_size: Option<usize>,
+    /// How long a checkout waits for a free connection. Default: 30 s.
+    pub wait_timeout: Duration,
+    /// Limit for opening one connection; nothing for [`NetworkSettings::connect_timeout`].
+    pub create_timeout: Option<Duration>,
+    /// Limit for the check of an idle connection. Default: 1 s.
+    pub recycle_timeout: Duration,
+    /// For how long a connection may lie idle before it is checked; nothing if every one is. Default: 30 s.
+    pub idle_check_after: Option<Duration>,
+    /// Age at which a connection is replaced; nothing for none, the default.
+    pub max_lifetime: Option<Duration>,
+    /// The code of the strategy by which a reader is picked. Default: `round_robin`.
+    pub reader_strategy: &'static str,
+    /// What is given out when there is no reader. Default: a connection to the writer.
+    pub reader_fallback: ReaderFallback,
+}
+
 /// What is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -216,6 +241,7 @@ impl Default for Settings {
             initial_connection: InitialConnectionSettings::default(),
             failover: FailoverSettings::default(),
             monitoring: MonitoringSettings::default(),
+            pool: PoolSettings::default(),
             diagnostics: DiagnosticsSettings::default(),
         }
     }
@@ -311,6 +337,21 @@ impl Default for MonitoringSettings {
     }
 }
 
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            max_size: None,
+            wait_timeout: Duration::from_secs(30),
+            create_timeout: None,
+            recycle_timeout: Duration::from_secs(1),
+            idle_check_after: Some(Duration::from_secs(30)),
+            max_lifetime: None,
+            reader_strategy: "round_robin",
+            reader_fallback: ReaderFallback::Writer,
+        }
+    }
+}
+
 impl Default for DiagnosticsSettings {
     fn default() -> Self {
         Self { slow_query: None, redact_literals: true }
@@ -329,6 +370,7 @@ impl Settings {
         settings.initial_connection.read(config)?;
         settings.failover.read(config)?;
         settings.monitoring.read(config)?;
+        settings.pool.read(config);
         settings.diagnostics.read(config);
         Ok(settings)
     }
@@ -480,6 +522,19 @@ impl MonitoringSettings {
     }
 }
 
+impl PoolSettings {
+    fn read(&mut self, config: &Config) {
+        config.read("pool_max_size", &mut self.max_size);
+        config.read("pool_wait_timeout_ms", &mut self.wait_timeout);
+        config.read("pool_create_timeout_ms", &mut self.create_timeout);
+        config.read("pool_recycle_timeout_ms", &mut self.recycle_timeout);
+        config.read("pool_idle_check_after_ms", &mut self.idle_check_after);
+        config.read("pool_max_lifetime_ms", &mut self.max_lifetime);
+        config.read("pool_reader_host_selector_strategy", &mut self.reader_strategy);
+        config.read("pool_reader_fallback", &mut self.reader_fallback);
+    }
+}
+
 impl DiagnosticsSettings {
     fn read(&mut self, config: &Config) {
         config.read("slow_query_ms", &mut self.slow_query);
@@ -554,6 +609,7 @@ from_value! {
     Bool => bool: Some;
     Count => u32: Some;
     Count => usize: |count| usize::try_from(count).ok();
+    Count => Option<usize>: |count| usize::try_from(count).ok().map(Some);
     Duration => Duration: Some;
     // Zero is allowed only where it means "off".
     Duration => Option<Duration>: |duration: Duration| Some(Some(duration).filter(|d| !d.is_zero()));
@@ -562,6 +618,7 @@ from_value! {
     List => Option<Vec<String>>: |list| Some(Some(list));
     Choice => &'static str: Some;
     Choice => AvailabilityStrategyKind: AvailabilityStrategyKind::from_code;
+    Choice => ReaderFallback: ReaderFallback::from_code;
     Choice => Option<EndpointRole>: |code| EndpointRole::from_code(code).map(Some);
     Choice => Option<FailoverMode>: |code| FailoverMode::from_code(code).map(Some);
     Choice => MonitorRuntime: MonitorRuntime::from_code;
@@ -641,6 +698,14 @@ mod tests {
         ("monitoring_user", "watcher"),
         ("monitoring_password", "hunter2"),
         ("monitor_runtime", "Dedicated"),
+        ("pool_max_size", "7"),
+        ("pool_wait_timeout_ms", "2s"),
+        ("pool_create_timeout_ms", "3s"),
+        ("pool_recycle_timeout_ms", "300"),
+        ("pool_idle_check_after_ms", "0"),
+        ("pool_max_lifetime_ms", "30m"),
+        ("pool_reader_host_selector_strategy", "lowestLoad"),
+        ("pool_reader_fallback", "error"),
         ("slow_query_ms", "250"),
         ("query_log_redact_literals", "0"),
     ];
@@ -692,6 +757,9 @@ mod tests {
         assert_eq!(settings.initial_connection.wait_for_topology, Some(Duration::from_secs(1)));
         assert_eq!(settings.failover.mode, Some(FailoverMode::ReaderOrWriter));
         assert_eq!(settings.failover.reader_strategy, "lowest_load");
+        assert_eq!(settings.pool.max_size, Some(7));
+        assert_eq!(settings.pool.idle_check_after, None);
+        assert_eq!(settings.pool.reader_fallback, ReaderFallback::Error);
         assert_eq!(settings.diagnostics.slow_query, Some(Duration::from_millis(250)));
         assert!(!format!("{settings:?}").contains("hunter2"));
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::choice::{
-    AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitorRuntime, MonitoringPriority, SslMode,
+    AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitorRuntime, MonitoringPriority, ReaderFallback,
+    SslMode,
 };
 use super::parameter::{Kind, Parameter, Unit};
 
@@ -44,6 +45,7 @@ const AVAILABILITY: &str = "Host availability and pacing";
 const INITIAL_CONNECTION: &str = "Initial connection";
 const FAILOVER: &str = "Failover";
 const MONITORING: &str = "Host monitoring";
+const POOL: &str = "Pools";
 const DIAGNOSTICS: &str = "Diagnostics";
 
 /// Every parameter of the wrapper, group by group.
@@ -518,6 +520,74 @@ pub const PARAMETERS: &[Parameter] = &[
         group: MONITORING,
         doc: "Where the monitors run: with the application's tasks, or on one thread of their own \
               (`dedicated`), for applications that block the threads of their runtime.",
+    },
+    Parameter {
+        name: "pool_max_size",
+        aliases: &[],
+        kind: Kind::Count { min: 1, max: 100_000 },
+        default: "",
+        group: POOL,
+        doc: "How many connections a pool has to the writer, and as many to each reader. Not given: twice the number of \
+              processors.",
+    },
+    Parameter {
+        name: "pool_wait_timeout_ms",
+        aliases: &[],
+        kind: millis(1),
+        default: "30000",
+        group: POOL,
+        doc: "How long a checkout waits while all connections are in use.",
+    },
+    Parameter {
+        name: "pool_create_timeout_ms",
+        aliases: &[],
+        kind: millis(1),
+        default: "",
+        group: POOL,
+        doc: "Limit for opening one connection for a pool, all attempts of the plugins together. Not given: \
+              `connect_timeout_ms`.",
+    },
+    Parameter {
+        name: "pool_recycle_timeout_ms",
+        aliases: &[],
+        kind: millis(1),
+        default: "1000",
+        group: POOL,
+        doc: "Limit for the check of a connection that lay idle in a pool.",
+    },
+    Parameter {
+        name: "pool_idle_check_after_ms",
+        aliases: &[],
+        kind: millis(0),
+        default: "30000",
+        group: POOL,
+        doc: "A connection that was not used for so long is asked for a sign of life when it is checked out. `0`: every one, \
+              which costs a round trip each time.",
+    },
+    Parameter {
+        name: "pool_max_lifetime_ms",
+        aliases: &[],
+        kind: millis(0),
+        default: "0",
+        group: POOL,
+        doc: "Age at which a connection of a pool is replaced, up to a tenth earlier, so that not all are replaced at the \
+              same time. `0`: none.",
+    },
+    Parameter {
+        name: "pool_reader_host_selector_strategy",
+        aliases: &[],
+        kind: Kind::Choice(STRATEGIES),
+        default: "round_robin",
+        group: POOL,
+        doc: "How a pool picks the reader for a checkout.",
+    },
+    Parameter {
+        name: "pool_reader_fallback",
+        aliases: &[],
+        kind: Kind::Choice(ReaderFallback::CODES),
+        default: "writer",
+        group: POOL,
+        doc: "What a checkout of a reader gets when there is none: a connection to the `writer`, or an `error`.",
     },
     Parameter {
         name: "slow_query_ms",

@@ -129,9 +129,11 @@ mod tests {
 
     #[test]
     fn every_strategy_a_parameter_accepts_can_be_made() {
-        for parameter in
-            ["failover_reader_host_selector_strategy", "initial_connection_host_selector_strategy"]
-        {
+        for parameter in [
+            "failover_reader_host_selector_strategy",
+            "initial_connection_host_selector_strategy",
+            "pool_reader_host_selector_strategy",
+        ] {
             let Kind::Choice(codes) = Parameter::find(parameter).unwrap().kind else {
                 panic!("{parameter} is no choice");
             };
