@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, broadcast};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::availability::AvailabilityStore;
@@ -114,6 +115,18 @@ impl Services {
     pub async fn shutdown(&self, limit: Duration) -> Result<()> {
         self.shared().close();
         self.shared().tasks.shutdown(limit).await
+    }
+
+    /// Runs a background task of whoever builds on the wrapper, such as a pool. It ends with the services; after a panic or
+    /// an error it is made and started again, with growing pauses. Must be called in a runtime.
+    ///
+    /// The task must not hold the services, or they would never end.
+    pub fn supervise<F, Fut>(&self, name: String, make: F) -> AbortHandle
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.shared().tasks.supervise(name, make)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
