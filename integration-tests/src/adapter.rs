@@ -29,6 +29,8 @@ pub trait Adapter {
     type Connector: Clone + Debug + Send + Sync + 'static;
     /// A logical connection.
     type Session: Session;
+    /// What pools know about it.
+    type Pooled: aws_wrapper_deadpool::adapter::Adapter<Connector = Self::Connector, Client = Self::Session>;
     /// The servers it talks to.
     const ENGINE: Engine;
     /// Tasks the wrapper runs for each connection.

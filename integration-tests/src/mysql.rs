@@ -19,6 +19,7 @@ pub struct MySql;
 impl Adapter for MySql {
     type Connector = Connector;
     type Session = Conn;
+    type Pooled = aws_wrapper_deadpool::mysql::MySql;
     const ENGINE: Engine = Engine::MySql;
     const ADMIN: &'static [(&'static str, &'static str)] =
         &[("user", "root"), ("password", ""), ("plugins", "none")];

@@ -19,6 +19,7 @@ pub struct Pg;
 impl Adapter for Pg {
     type Connector = Connector;
     type Session = Client;
+    type Pooled = aws_wrapper_deadpool::pg::Pg;
     const ENGINE: Engine = Engine::Postgres;
     const TASKS_PER_SESSION: usize = 1;
     const ADMIN: &'static [(&'static str, &'static str)] = &[("user", "postgres"), ("plugins", "none")];

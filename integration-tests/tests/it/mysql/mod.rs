@@ -6,6 +6,12 @@ use integration_tests::MySql as Driver;
 mod cancel;
 #[path = "../any/monitoring.rs"]
 mod monitoring;
+#[path = "../any/pool.rs"]
+mod pool;
+#[path = "../any/pool_failover.rs"]
+mod pool_failover;
+#[path = "../any/pool_readers.rs"]
+mod pool_readers;
 #[path = "../any/reader.rs"]
 mod reader;
 #[path = "../any/shutdown.rs"]

@@ -1,0 +1,43 @@
+//! What a pool has to know about an adapter.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+
+use aws_wrapper_core::Result;
+use aws_wrapper_core::connector::Connector;
+use aws_wrapper_core::driver::DriverDialect;
+use aws_wrapper_core::host::{HostKey, Role};
+use aws_wrapper_core::registry::Slot;
+
+/// An adapter whose connections are pooled. The pool is written once; the modules `pg` and `mysql` implement this.
+pub trait Adapter: Debug + Send + Sync + Sized + 'static {
+    /// The driver.
+    type Driver: DriverDialect;
+    /// The adapter's connector.
+    type Connector: Clone + Debug + Send + Sync + 'static;
+    /// A connection as the application uses it, which may change its host.
+    type Client: Debug + Send + 'static;
+
+    /// Whether dropping a transaction object sends the rollback, and does not leave it to the next call.
+    const ROLLS_BACK_ON_DROP: bool;
+
+    /// The connector of the core.
+    fn core(connector: &Self::Connector) -> &Connector<Self::Driver>;
+
+    /// Opens a connection, wherever the connector leads to.
+    fn connect(connector: &Self::Connector) -> impl Future<Output = Result<Self::Client>> + Send;
+
+    /// Opens a connection to one host of the cluster, which must have that role.
+    fn connect_to_host(
+        connector: &Self::Connector,
+        host: &HostKey,
+        role: Role,
+    ) -> impl Future<Output = Result<Self::Client>> + Send;
+
+    /// The physical connection the next call goes out on.
+    fn slot(client: &Self::Client) -> Arc<Slot>;
+
+    /// Asks the server for a sign of life. The caller sets the deadline.
+    fn ping(client: &mut Self::Client) -> impl Future<Output = Result<()>> + Send;
+}

@@ -1,0 +1,86 @@
+//! A connection in use.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use aws_wrapper_core::host::HostKey;
+use deadpool::managed;
+use tokio::time::Instant;
+
+use crate::adapter::Adapter;
+use crate::manager::Manager;
+
+/// A connection of a pool. Works like the connection itself; dropping it gives it back.
+///
+/// One that must not be used again does not go back: it is closed at once when a transaction was left open on it, when a
+/// call on it was dropped, and when it has ended. That needs no runtime.
+pub struct Object<A: Adapter> {
+    /// Taken when it is dropped.
+    inner: Option<managed::Object<Manager<A>>>,
+}
+
+impl<A: Adapter> Object<A> {
+    /// Takes the connection out of the pool, which can open another one in its place.
+    ///
+    /// # Panics
+    /// Never: only dropping it leaves it empty.
+    pub fn take(mut this: Self) -> A::Client {
+        let inner = this.inner.take().expect("only dropping takes it");
+        managed::Object::take(inner).into_client()
+    }
+
+    /// The instance the next call goes to.
+    pub fn host(this: &Self) -> HostKey {
+        A::slot(this).routed_host().clone()
+    }
+
+    /// deadpool's own object.
+    ///
+    /// # Panics
+    /// Never: only dropping it leaves it empty.
+    pub fn inner(this: &Self) -> &managed::Object<Manager<A>> {
+        this.inner.as_ref().expect("only dropping takes it")
+    }
+}
+
+impl<A: Adapter> From<managed::Object<Manager<A>>> for Object<A> {
+    fn from(inner: managed::Object<Manager<A>>) -> Self {
+        Self { inner: Some(inner) }
+    }
+}
+
+impl<A: Adapter> Deref for Object<A> {
+    type Target = A::Client;
+
+    fn deref(&self) -> &A::Client {
+        Self::inner(self)
+    }
+}
+
+impl<A: Adapter> DerefMut for Object<A> {
+    fn deref_mut(&mut self) -> &mut A::Client {
+        self.inner.as_mut().expect("only dropping takes it")
+    }
+}
+
+impl<A: Adapter> fmt::Debug for Object<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Object").field(&**self).finish()
+    }
+}
+
+impl<A: Adapter> Drop for Object<A> {
+    fn drop(&mut self) {
+        let Some(mut inner) = self.inner.take() else { return };
+        let Some(pool) = managed::Object::pool(&inner) else { return };
+        let manager = pool.manager();
+        match manager.accepts(&inner) {
+            Ok(()) => inner.idle_since = Instant::now(),
+            Err(reason) => {
+                manager.counters.discarded(reason);
+                tracing::debug!(target = %manager.target(), ?reason, "a connection does not go back to the pool");
+                drop(managed::Object::take(inner));
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Pools of tokio-postgres connections.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let connector = aws_wrapper_pg::Connector::builder()
+//!     .url("postgresql://app:secret@my-cluster.cluster-xyz.us-east-2.rds.amazonaws.com/app")?
+//!     .build()?;
+//! let pool = aws_wrapper_deadpool::pg::Pool::builder(connector).max_size(16).build()?;
+//! let mut writer = pool.writer().await?;
+//! let transaction = writer.transaction().await?;
+//! transaction.execute("insert into t values ($1)", &[&7]).await?;
+//! transaction.commit().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::sync::Arc;
+
+use aws_wrapper_core::Result;
+use aws_wrapper_core::connector::Connector as CoreConnector;
+use aws_wrapper_core::host::{HostKey, Role};
+use aws_wrapper_core::registry::Slot;
+use aws_wrapper_pg::{Client, Connector, PgDriver};
+
+use crate::adapter::Adapter;
+
+/// The adapter of tokio-postgres.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Pg;
+
+/// A pool of [`Client`]s.
+pub type Pool = crate::Pool<Pg>;
+/// Makes a [`Pool`].
+pub type Builder = crate::Builder<Pg>;
+/// What deadpool asks for connections.
+pub type Manager = crate::Manager<Pg>;
+/// A [`Client`] of the pool; dropping it gives it back.
+pub type Object = crate::Object<Pg>;
+/// A hook of deadpool's for [`Builder`].
+pub type Hook = deadpool::managed::Hook<Manager>;
+
+impl Adapter for Pg {
+    type Driver = PgDriver;
+    type Connector = Connector;
+    type Client = Client;
+    const ROLLS_BACK_ON_DROP: bool = true;
+
+    fn core(connector: &Connector) -> &CoreConnector<PgDriver> {
+        connector.core()
+    }
+
+    async fn connect(connector: &Connector) -> Result<Client> {
+        connector.connect().await
+    }
+
+    async fn connect_to_host(connector: &Connector, host: &HostKey, role: Role) -> Result<Client> {
+        connector.connect_to_host(host, role).await
+    }
+
+    fn slot(client: &Client) -> Arc<Slot> {
+        client.slot()
+    }
+
+    async fn ping(client: &mut Client) -> Result<()> {
+        client.check_connection().await
+    }
+}

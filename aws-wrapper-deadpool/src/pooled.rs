@@ -1,0 +1,52 @@
+//! A connection as it lies in a sub-pool.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use aws_wrapper_core::registry::Slot;
+use tokio::time::Instant;
+
+use crate::adapter::Adapter;
+
+/// A connection and when it was given back: what deadpool's hooks see. Works like the connection itself.
+pub struct Pooled<A: Adapter> {
+    client: A::Client,
+    pub(crate) idle_since: Instant,
+    /// The slot that is tracked: after a failover it is another one.
+    pub(crate) tracked: u64,
+}
+
+impl<A: Adapter> Pooled<A> {
+    pub(crate) fn new(client: A::Client) -> Self {
+        Self { client, idle_since: Instant::now(), tracked: 0 }
+    }
+
+    pub(crate) fn slot(&self) -> Arc<Slot> {
+        A::slot(&self.client)
+    }
+
+    pub(crate) fn into_client(self) -> A::Client {
+        self.client
+    }
+}
+
+impl<A: Adapter> Deref for Pooled<A> {
+    type Target = A::Client;
+
+    fn deref(&self) -> &A::Client {
+        &self.client
+    }
+}
+
+impl<A: Adapter> DerefMut for Pooled<A> {
+    fn deref_mut(&mut self) -> &mut A::Client {
+        &mut self.client
+    }
+}
+
+impl<A: Adapter> fmt::Debug for Pooled<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.client.fmt(f)
+    }
+}

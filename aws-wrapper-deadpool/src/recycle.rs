@@ -1,0 +1,190 @@
+//! Which connections may be used again.
+//!
+//! Without a question to the server: what the registry knows of the connection, where it leads to now, whether a
+//! transaction is open, how old it is. Only one that lay idle for long, or whose host was in doubt meanwhile, is asked for
+//! a sign of life.
+
+use aws_wrapper_core::host::{HostKey, Role};
+use aws_wrapper_core::registry::{Ending, Fitness, Slot, Unfit};
+use aws_wrapper_core::session::transaction::TransactionState;
+use tokio::time::Instant;
+
+use crate::adapter::Adapter;
+use crate::manager::Manager;
+use crate::pooled::Pooled;
+use crate::rules::lifetime;
+use crate::target::Target;
+
+/// Why a connection is not used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Discard {
+    /// It has ended: closed by the server or lost.
+    Ended,
+    /// The wrapper gave it up.
+    Aborted,
+    /// Its host was the writer and is not any more.
+    Demoted,
+    /// It leads to another host than the connections of its sub-pool.
+    Moved,
+    /// The future of a call was dropped before the answer came.
+    CallDropped,
+    /// A transaction was left open, or nobody knows.
+    Transaction,
+    /// It is older than `pool_max_lifetime_ms`.
+    Expired,
+    /// It gave no sign of life, or one that lay beside it did not.
+    Silent,
+}
+
+impl Discard {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ended,
+        Self::Aborted,
+        Self::Demoted,
+        Self::Moved,
+        Self::CallDropped,
+        Self::Transaction,
+        Self::Expired,
+        Self::Silent,
+    ];
+
+    /// The word for it in a status.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Aborted => "aborted",
+            Self::Demoted => "demoted",
+            Self::Moved => "moved",
+            Self::CallDropped => "call_dropped",
+            Self::Transaction => "transaction",
+            Self::Expired => "expired",
+            Self::Silent => "silent",
+        }
+    }
+
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Ended => "the connection has ended",
+            Self::Aborted => "the connection was given up",
+            Self::Demoted => "its host is not the writer any more",
+            Self::Moved => "it leads to another host now",
+            Self::CallDropped => "a call on it was dropped",
+            Self::Transaction => "a transaction was left open on it",
+            Self::Expired => "it is too old",
+            Self::Silent => "it gives no sign of life",
+        }
+    }
+}
+
+impl From<Unfit> for Discard {
+    fn from(why: Unfit) -> Self {
+        match why {
+            Unfit::Aborted => Self::Aborted,
+            Unfit::Demoted => Self::Demoted,
+            Unfit::CallDropped => Self::CallDropped,
+            _ => Self::Ended,
+        }
+    }
+}
+
+/// What is known of a connection without asking it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Good,
+    /// Only the server can say.
+    Doubtful,
+}
+
+impl<A: Adapter> Manager<A> {
+    /// Whether a connection that is given back may lie in the pool. Does no I/O.
+    pub(crate) fn accepts(&self, pooled: &Pooled<A>) -> Result<(), Discard> {
+        let slot = pooled.slot();
+        self.usable(&slot)?;
+        match slot.transaction() {
+            // What an error left behind is known in a moment; the next checkout looks.
+            TransactionState::Idle | TransactionState::Unknown => Ok(()),
+            _ if is_rolling_back::<A>(&slot) => Ok(()),
+            // An idle connection must not hold locks.
+            _ => Err(Discard::Transaction),
+        }
+    }
+
+    /// Whether an idle connection may stay. Does no I/O.
+    pub(crate) fn keeps(&self, pooled: &Pooled<A>) -> Result<(), Discard> {
+        self.usable(&pooled.slot()).map(drop)
+    }
+
+    /// Whether a connection may be given out; asks the server where nothing else can tell.
+    pub(crate) async fn check(&self, pooled: &mut Pooled<A>) -> Result<(), Discard> {
+        self.track(pooled);
+        let slot = pooled.slot();
+        let mut known = self.usable(&slot)?;
+        if slot.transaction() == TransactionState::Unknown {
+            let limit = self.rules.recycle_timeout.unwrap_or(std::time::Duration::MAX);
+            slot.settled(limit).await;
+        }
+        if slot.transaction() != TransactionState::Idle {
+            if !is_rolling_back::<A>(&slot) {
+                return Err(Discard::Transaction);
+            }
+            known = Known::Doubtful;
+        }
+        if self.silent_since.lock().is_some_and(|found| pooled.idle_since < found) {
+            return Err(Discard::Silent);
+        }
+        if pooled.idle_since.elapsed() >= self.rules.idle_check_after {
+            known = Known::Doubtful;
+        }
+        if known == Known::Good {
+            return Ok(());
+        }
+        if A::ping(pooled).await.is_err() {
+            return Err(self.found_silent(pooled));
+        }
+        let slot = pooled.slot();
+        self.usable(&slot)?;
+        match slot.transaction() {
+            TransactionState::Idle => Ok(()),
+            _ => Err(Discard::Transaction),
+        }
+    }
+
+    /// Whatever lay idle when this one was last used is as old as this one, and on the same host: it is not asked.
+    pub(crate) fn found_silent(&self, pooled: &Pooled<A>) -> Discard {
+        if pooled.slot().has_ended() {
+            return Discard::Ended;
+        }
+        let now = Instant::now();
+        *self.silent_since.lock() =
+            Some(now.checked_sub(self.rules.recycle_timeout.unwrap_or_default()).unwrap_or(now));
+        Discard::Silent
+    }
+
+    fn usable(&self, slot: &Slot) -> Result<Known, Discard> {
+        let known = match slot.fitness() {
+            Fitness::Fit => Known::Good,
+            Fitness::Unfit(why) => return Err(why.into()),
+            _ => Known::Doubtful,
+        };
+        if self.rules.max_lifetime.is_some_and(|limit| slot.age() >= lifetime(limit, slot.id())) {
+            return Err(Discard::Expired);
+        }
+        // It may have changed its host while it was in use.
+        match &self.target {
+            Target::Writer if self.is_now_a_reader(slot.routed_host()) => Err(Discard::Demoted),
+            Target::Reader(host) if host != slot.routed_host() => Err(Discard::Moved),
+            _ => Ok(known),
+        }
+    }
+
+    fn is_now_a_reader(&self, host: &HostKey) -> bool {
+        let snapshot = self.core().topology().snapshot();
+        snapshot.find(host).is_some_and(|host| host.role == Role::Reader)
+    }
+}
+
+/// The object of the transaction was dropped, and its rollback is on its way.
+fn is_rolling_back<A: Adapter>(slot: &Slot) -> bool {
+    A::ROLLS_BACK_ON_DROP && slot.ending() == Some(Ending::Rollback)
+}

@@ -1,0 +1,61 @@
+//! One of deadpool's pools: connections with one target.
+
+use std::sync::Arc;
+
+use deadpool::Runtime;
+use deadpool::managed;
+
+use crate::adapter::Adapter;
+use crate::error::Error;
+use crate::hooks::Hooks;
+use crate::manager::{Manager, Route};
+use crate::object::Object;
+use crate::rules::Rules;
+use crate::target::Target;
+
+/// One of deadpool's pools.
+pub type SubPool<A> = managed::Pool<Manager<A>, Object<A>>;
+
+/// What all sub-pools of a pool have in common.
+#[derive(Debug)]
+pub(crate) struct Recipe<A: Adapter> {
+    pub(crate) connector: A::Connector,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) hooks: Arc<Hooks<A>>,
+    pub(crate) queue_mode: managed::QueueMode,
+}
+
+impl<A: Adapter> Recipe<A> {
+    /// A sub-pool with nothing in it.
+    pub(crate) fn make(&self, target: Target, route: Route) -> SubPool<A> {
+        let manager = Manager::new(target, route, self.connector.clone(), Arc::clone(&self.rules));
+        let builder =
+            SubPool::builder(manager).config(self.rules.config(self.queue_mode)).runtime(Runtime::Tokio1);
+        Hooks::install(&self.hooks, builder).build().expect("time limits have the runtime they need")
+    }
+}
+
+/// Checks a connection out.
+pub(crate) async fn checkout<A: Adapter>(sub_pool: &SubPool<A>) -> Result<Object<A>, Error> {
+    let manager = sub_pool.manager();
+    sub_pool.get().await.map_err(|error| Error::new(error, manager.target(), || manager.last_error()))
+}
+
+/// Drops the idle connections that must not be used again, and says how many.
+pub(crate) fn purge<A: Adapter>(sub_pool: &SubPool<A>) -> usize {
+    let manager = sub_pool.manager();
+    let judged = sub_pool.retain(|pooled, _| match manager.keeps(pooled) {
+        Ok(()) => true,
+        Err(reason) => {
+            manager.counters.discarded(reason);
+            false
+        }
+    });
+    judged.removed.len()
+}
+
+/// Whether a checkout would have to wait for somebody to give a connection back.
+pub(crate) fn is_exhausted<A: Adapter>(sub_pool: &SubPool<A>) -> bool {
+    let status = sub_pool.status();
+    status.available == 0 && status.size + status.waiting >= status.max_size
+}

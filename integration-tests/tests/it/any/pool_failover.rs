@@ -1,0 +1,1 @@
+//! Pools when the writer changes.

@@ -1,0 +1,1 @@
+//! Pools and the readers of a cluster.
