@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use aws_wrapper_core::config::settings::ReaderFallback;
 use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::endpoint::EndpointKind;
-use aws_wrapper_core::host::{Availability, Host, HostKey};
+use aws_wrapper_core::host::{Availability, Host, HostKey, Role};
 use aws_wrapper_core::topology::Snapshot;
 use aws_wrapper_core::topology::cluster::ClusterSession;
 
@@ -190,8 +190,10 @@ impl<A: Adapter> Inner<A> {
 
     /// The next reader to try: one that is up, and if nothing else may be given out one that is believed to be down.
     fn next_reader(&self, tried: &[HostKey], may_write: bool) -> Option<HostKey> {
-        let topology = self.core().topology();
-        let mut hosts: Vec<Host> = topology.hosts(&topology.snapshot());
+        let mut hosts = self.hosts();
+        if hosts.iter().any(is_reader_down) {
+            self.watch.has_seen_a_reader_down();
+        }
         if let Some(host) = self.readers.pick(&hosts, tried) {
             return Some(host);
         }
@@ -202,6 +204,17 @@ impl<A: Adapter> Inner<A> {
             host.availability = Availability::Available;
         }
         self.readers.pick(&hosts, tried)
+    }
+
+    fn hosts(&self) -> Vec<Host> {
+        let topology = self.core().topology();
+        topology.hosts(&topology.snapshot())
+    }
+
+    /// The sub-pools of readers that could not be reached.
+    pub(crate) fn readers_down(&self) -> Vec<SubPool<A>> {
+        let down = self.hosts().into_iter().filter(is_reader_down);
+        down.map(|host| self.readers.sub_pool(&self.recipe, &host.key)).collect()
     }
 
     async fn checkout_of(&self, sub_pool: &SubPool<A>, me: &Arc<Self>) -> Result<Object<A>, Error> {
@@ -237,6 +250,10 @@ impl<A: Adapter> Inner<A> {
             );
         }
     }
+}
+
+fn is_reader_down(host: &Host) -> bool {
+    host.role == Role::Reader && host.availability == Availability::NotAvailable
 }
 
 impl<A: Adapter> Clone for Pool<A> {

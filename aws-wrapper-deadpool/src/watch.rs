@@ -1,10 +1,14 @@
-//! Follows the cluster: what a new topology makes unusable is dropped at once.
+//! Follows the cluster: what a new topology makes unusable is dropped at once, and a reader that was down is tried again
+//! before a checkout is sent to it.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use aws_wrapper_core::Result;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 
 use crate::adapter::Adapter;
 use crate::pool::Inner;
@@ -13,7 +17,13 @@ use crate::pool::Inner;
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     task: Mutex<Option<AbortHandle>>,
+    is_down: Arc<Notify>,
 }
+
+/// How long a reader that is down is left alone.
+const LEFT_ALONE: Duration = Duration::from_secs(5);
+/// How long it has to let us in.
+const TRIAL: Duration = Duration::from_secs(2);
 
 impl Watch {
     /// Starts the task, unless it runs or there is no cluster to follow. It may have ended with its runtime.
@@ -25,8 +35,14 @@ impl Watch {
         let Some(cluster) = inner.core().topology().cluster() else { return };
         // Two pools may follow the same cluster; a task's name tells them apart.
         let name = format!("pool {} {:04x}", cluster.id(), fastrand::u16(..));
-        let pool = Arc::downgrade(inner);
-        *task = Some(inner.core().services().supervise(name, move || follow(Weak::clone(&pool))));
+        let (pool, is_down) = (Arc::downgrade(inner), Arc::clone(&self.is_down));
+        let make = move || follow(Weak::clone(&pool), Arc::clone(&is_down));
+        *task = Some(inner.core().services().supervise(name, make));
+    }
+
+    /// A reader is down: it is tried again some time later.
+    pub(crate) fn has_seen_a_reader_down(&self) {
+        self.is_down.notify_one();
     }
 }
 
@@ -38,7 +54,7 @@ impl Drop for Watch {
     }
 }
 
-async fn follow<A: Adapter>(pool: Weak<Inner<A>>) -> Result<()> {
+async fn follow<A: Adapter>(pool: Weak<Inner<A>>, is_down: Arc<Notify>) -> Result<()> {
     let subscribed = pool.upgrade().and_then(|pool| pool.core().topology().subscribe());
     let Some(mut snapshots) = subscribed else { return Ok(()) };
     loop {
@@ -47,8 +63,26 @@ async fn follow<A: Adapter>(pool: Weak<Inner<A>>) -> Result<()> {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             pool.follow(&snapshot);
         }
-        if snapshots.changed().await.is_err() {
-            return Ok(());
+        let trial = async {
+            is_down.notified().await;
+            sleep(LEFT_ALONE).await;
+        };
+        tokio::select! {
+            changed = snapshots.changed() => if changed.is_err() {
+                return Ok(());
+            },
+            () = trial => try_again(&pool).await,
+        }
+    }
+}
+
+/// Opens a connection to each reader that is down, which then lies in its sub-pool, and the reader counts as up again.
+async fn try_again<A: Adapter>(pool: &Weak<Inner<A>>) {
+    let sub_pools = pool.upgrade().map(|pool| pool.readers_down()).unwrap_or_default();
+    for sub_pool in sub_pools {
+        match timeout(TRIAL, sub_pool.get()).await {
+            Ok(Ok(_)) => tracing::info!(target = %sub_pool.manager().target(), "it can be reached again"),
+            _ => tracing::debug!(target = %sub_pool.manager().target(), "it still cannot be reached"),
         }
     }
 }
