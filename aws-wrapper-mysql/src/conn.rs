@@ -16,7 +16,7 @@ use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{ChangeUserOpts, InfileData, OkPacket, Opts, TxOpts};
 
-use crate::driver::{MysqlDriver, Shared, burn};
+use crate::driver::{MysqlDriver, Shared, burn, on_lane};
 use crate::error::{DriverError, into_error, to_driver};
 use crate::infile::{self, Handler};
 use crate::lane::{Lane, Loss, Taken};
@@ -314,6 +314,20 @@ impl Conn {
         if let Some(parked) = parked {
             self.physical = parked;
         }
+    }
+
+    /// Asks the server for a sign of life past the plugins: silence starts no failover. For pools; the caller sets the
+    /// deadline.
+    ///
+    /// # Errors
+    /// The connection is gone; a later call may still find another one.
+    pub async fn probe(&mut self) -> crate::Result<()> {
+        self.physical.reclaim();
+        self.adopt();
+        let lane = &self.physical.lane;
+        let in_flight = lane.slot().enter();
+        let answer = on_lane(lane, async |conn| conn.ping().await).await;
+        Ok(in_flight.end(answer.map_err(|error| failed(error, lane)))?)
     }
 
     /// Whether a connection that was lost by what was done on this side may be replaced without a word: nothing was lost

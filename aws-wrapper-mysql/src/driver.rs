@@ -138,7 +138,7 @@ impl fmt::Debug for MysqlDriver {
 }
 
 /// Runs an exchange of the wrapper's own on a connection nobody uses.
-async fn on_lane<T>(
+pub(crate) async fn on_lane<T>(
     lane: &Lane,
     exchange: impl AsyncFnOnce(&mut Conn) -> mysql_async::Result<T>,
 ) -> Result<T, DriverError> {

@@ -366,6 +366,20 @@ impl Client {
         through!(self, Method::Ping, None, |physical| physical.client.check_connection().await)
     }
 
+    /// Asks the server for a sign of life past the plugins: silence starts no failover. For pools; the caller sets the
+    /// deadline.
+    pub async fn probe(&self) -> Result<()> {
+        if self.shared.logical().has_parked() {
+            self.current.adopt(self.shared.logical());
+        }
+        let physical = self.current.now();
+        if physical.slot().has_ended() {
+            return Err(already_ended(physical.slot()));
+        }
+        let in_flight = physical.slot().enter();
+        in_flight.end(checked!(physical.client.check_connection().await, physical.slot()))
+    }
+
     /// Subscribes to a channel, whose name may be anything, on this connection and all that replace it.
     ///
     /// Read what arrives with [`notifications`](Self::notifications). A `LISTEN` in SQL text is not repeated on a new
