@@ -22,6 +22,9 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
     /// Whether dropping a transaction object sends the rollback, and does not leave it to the next call.
     const ROLLS_BACK_ON_DROP: bool;
 
+    /// Whether a connection is of no use when the runtime that opened it has ended, without anybody noticing.
+    const BOUND_TO_RUNTIME: bool;
+
     /// The connector of the core.
     fn core(connector: &Self::Connector) -> &Connector<Self::Driver>;
 

@@ -96,20 +96,20 @@ impl<A: Adapter> Builder<A> {
     }
 
     /// Adds a hook that runs when a connection was opened, in every sub-pool. Bound it: no limit of the pool covers it.
-    pub fn post_create(mut self, hook: impl Into<Hook<Manager<A>>>) -> Self {
-        self.hooks.post_create.push(hook.into());
+    pub fn post_create(mut self, hook: Hook<Manager<A>>) -> Self {
+        self.hooks.post_create.push(hook);
         self
     }
 
     /// Adds a hook that runs before the pool looks whether an idle connection may be used.
-    pub fn pre_recycle(mut self, hook: impl Into<Hook<Manager<A>>>) -> Self {
-        self.hooks.pre_recycle.push(hook.into());
+    pub fn pre_recycle(mut self, hook: Hook<Manager<A>>) -> Self {
+        self.hooks.pre_recycle.push(hook);
         self
     }
 
     /// Adds a hook that runs on an idle connection right before it is given out.
-    pub fn post_recycle(mut self, hook: impl Into<Hook<Manager<A>>>) -> Self {
-        self.hooks.post_recycle.push(hook.into());
+    pub fn post_recycle(mut self, hook: Hook<Manager<A>>) -> Self {
+        self.hooks.post_recycle.push(hook);
         self
     }
 

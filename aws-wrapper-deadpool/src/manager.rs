@@ -137,10 +137,8 @@ impl<A: Adapter> Manager<A> {
 
     /// From now on the connection that is in use is marked and follows the role of its host.
     pub(crate) fn track(&self, pooled: &mut Pooled<A>) {
-        let slot = pooled.slot();
-        if pooled.tracked != slot.id() {
-            pooled.tracked = slot.id();
-            self.core().topology().track(&slot);
+        if pooled.is_new() {
+            self.core().topology().track(&pooled.slot());
         }
     }
 

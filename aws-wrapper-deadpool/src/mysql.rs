@@ -18,7 +18,7 @@ use aws_wrapper_core::Result;
 use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::registry::Slot;
-use aws_wrapper_mysql::{Conn, Connector, Error, MysqlDriver};
+use aws_wrapper_mysql::{Conn, Connector, MysqlDriver};
 
 use crate::adapter::Adapter;
 
@@ -43,6 +43,7 @@ impl Adapter for MySql {
     type Connector = Connector;
     type Client = Conn;
     const ROLLS_BACK_ON_DROP: bool = false;
+    const BOUND_TO_RUNTIME: bool = true;
 
     fn core(connector: &Connector) -> &CoreConnector<MysqlDriver> {
         connector.core()
@@ -61,6 +62,6 @@ impl Adapter for MySql {
     }
 
     async fn ping(conn: &mut Conn) -> Result<()> {
-        Ok(conn.ping().await.map_err(Error::from)?)
+        Ok(conn.probe().await?)
     }
 }

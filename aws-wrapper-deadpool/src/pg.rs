@@ -45,6 +45,8 @@ impl Adapter for Pg {
     type Connector = Connector;
     type Client = Client;
     const ROLLS_BACK_ON_DROP: bool = true;
+    /// A task drives the connection and ends with its runtime, which the slot tells.
+    const BOUND_TO_RUNTIME: bool = false;
 
     fn core(connector: &Connector) -> &CoreConnector<PgDriver> {
         connector.core()
@@ -63,6 +65,6 @@ impl Adapter for Pg {
     }
 
     async fn ping(client: &mut Client) -> Result<()> {
-        client.check_connection().await
+        client.probe().await
     }
 }

@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use aws_wrapper_core::registry::Slot;
+use tokio::runtime::{Handle, Id};
 use tokio::time::Instant;
 
 use crate::adapter::Adapter;
@@ -14,21 +15,42 @@ pub struct Pooled<A: Adapter> {
     client: A::Client,
     pub(crate) idle_since: Instant,
     /// The slot that is tracked: after a failover it is another one.
-    pub(crate) tracked: u64,
+    tracked: u64,
+    /// Where it was opened.
+    runtime: Option<Id>,
 }
 
 impl<A: Adapter> Pooled<A> {
     pub(crate) fn new(client: A::Client) -> Self {
-        Self { client, idle_since: Instant::now(), tracked: 0 }
+        Self { client, idle_since: Instant::now(), tracked: 0, runtime: None }
     }
 
     pub(crate) fn slot(&self) -> Arc<Slot> {
         A::slot(&self.client)
     }
 
+    /// The physical connection is a new one: it was opened by this runtime.
+    pub(crate) fn is_new(&mut self) -> bool {
+        let id = self.slot().id();
+        if id == self.tracked {
+            return false;
+        }
+        (self.tracked, self.runtime) = (id, runtime());
+        true
+    }
+
+    /// Whether the runtime it needs may have ended.
+    pub(crate) fn is_abroad(&self) -> bool {
+        A::BOUND_TO_RUNTIME && self.runtime != runtime()
+    }
+
     pub(crate) fn into_client(self) -> A::Client {
         self.client
     }
+}
+
+fn runtime() -> Option<Id> {
+    Handle::try_current().ok().map(|runtime| runtime.id())
 }
 
 impl<A: Adapter> Deref for Pooled<A> {

@@ -133,7 +133,7 @@ impl<A: Adapter> Manager<A> {
         if self.silent_since.lock().is_some_and(|found| pooled.idle_since < found) {
             return Err(Discard::Silent);
         }
-        if pooled.idle_since.elapsed() >= self.rules.idle_check_after {
+        if pooled.is_abroad() || pooled.idle_since.elapsed() >= self.rules.idle_check_after {
             known = Known::Doubtful;
         }
         if known == Known::Good {

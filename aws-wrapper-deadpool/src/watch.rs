@@ -80,9 +80,11 @@ async fn follow<A: Adapter>(pool: Weak<Inner<A>>, is_down: Arc<Notify>) -> Resul
 async fn try_again<A: Adapter>(pool: &Weak<Inner<A>>) {
     let sub_pools = pool.upgrade().map(|pool| pool.readers_down()).unwrap_or_default();
     for sub_pool in sub_pools {
-        match timeout(TRIAL, sub_pool.get()).await {
-            Ok(Ok(_)) => tracing::info!(target = %sub_pool.manager().target(), "it can be reached again"),
-            _ => tracing::debug!(target = %sub_pool.manager().target(), "it still cannot be reached"),
+        let target = sub_pool.manager().target();
+        if let Ok(Ok(_)) = timeout(TRIAL, sub_pool.get()).await {
+            tracing::info!(%target, "it can be reached again");
+        } else {
+            tracing::debug!(%target, "it still cannot be reached");
         }
     }
 }

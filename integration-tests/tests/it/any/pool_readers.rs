@@ -163,7 +163,7 @@ fn a_cluster_without_readers_gives_out_the_writer_or_an_error() {
                 Ok(mut session) => assert_eq!(session.who().await.unwrap(), "instance-1"),
                 // The reader endpoint insists on a reader.
                 Err(error) => {
-                    assert!(endpoint.contains("-ro-") && error.connect_error().is_some(), "{error:?}")
+                    assert!(endpoint.contains("-ro-") && error.connect_error().is_some(), "{error:?}");
                 }
             }
         }

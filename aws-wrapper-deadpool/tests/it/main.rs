@@ -1,0 +1,9 @@
+//! Pools over a cluster by script, with a paused clock.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod cancellation;
+mod checkout;
+mod hooks;
+mod limits;
+mod topology;
+mod world;
