@@ -72,6 +72,7 @@ pub mod pg;
 mod backoff;
 mod builder;
 mod error;
+mod failure;
 mod health;
 mod hooks;
 mod manager;

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::adapter::Adapter;
 use crate::backoff::Backoff;
+use crate::failure::Failure;
 use crate::pooled::Pooled;
 use crate::rules::Rules;
 use crate::status::Counters;
@@ -29,8 +30,7 @@ pub struct Manager<A: Adapter> {
     pub(crate) rules: Arc<Rules>,
     pub(crate) counters: Counters,
     pub(crate) backoff: Backoff,
-    /// What connecting failed with, until it succeeds.
-    last_error: Mutex<Option<Arc<Error>>>,
+    failure: Failure,
     /// When a connection was found silent: those that lay idle then are not asked one after the other.
     pub(crate) silent_since: Mutex<Option<Instant>>,
 }
@@ -55,7 +55,7 @@ impl<A: Adapter> Manager<A> {
             rules,
             counters: Counters::default(),
             backoff: Backoff::default(),
-            last_error: Mutex::default(),
+            failure: Failure::default(),
             silent_since: Mutex::default(),
         }
     }
@@ -70,9 +70,9 @@ impl<A: Adapter> Manager<A> {
         &self.connector
     }
 
-    /// What connecting failed with, until a connection was opened.
+    /// What connecting failed with, until a connection was opened, or one was used after that.
     pub fn last_error(&self) -> Option<Arc<Error>> {
-        self.last_error.lock().clone()
+        self.failure.last()
     }
 
     pub(crate) fn core(&self) -> &CoreConnector<A::Driver> {
@@ -128,7 +128,7 @@ impl<A: Adapter> Manager<A> {
 
     fn opened(&self, client: A::Client) -> Pooled<A> {
         self.backoff.succeeded();
-        *self.last_error.lock() = None;
+        self.failure.is_over();
         self.counters.created();
         let mut pooled = Pooled::new(client);
         self.track(&mut pooled);
@@ -147,7 +147,7 @@ impl<A: Adapter> Manager<A> {
         self.backoff.failed(begun);
         self.counters.failed();
         tracing::debug!(target = %self.target, %error, "no connection for the pool");
-        *self.last_error.lock() = Some(Arc::clone(&error));
+        self.failure.set(&error);
         error
     }
 
@@ -163,8 +163,9 @@ impl<A: Adapter> Manager<A> {
     }
 
     fn cause(&self) -> Option<Arc<Error>> {
-        let known = self.last_error.lock().clone();
-        if let Some(known) = known.filter(|error| error.kind() != ErrorKind::Timeout(Phase::Connect)) {
+        if let Some(known) =
+            self.failure.last().filter(|error| error.kind() != ErrorKind::Timeout(Phase::Connect))
+        {
             return Some(known);
         }
         let core = self.core();
@@ -208,6 +209,7 @@ impl<A: Adapter> managed::Manager for Manager<A> {
             tracing::debug!(target = %self.target, ?reason, "a connection of the pool is not used again");
             RecycleError::message(reason.text())
         })?;
+        self.failure.is_over_since(pooled.idle_since);
         self.counters.recycled();
         Ok(())
     }
