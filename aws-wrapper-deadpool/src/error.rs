@@ -111,7 +111,7 @@ impl fmt::Display for Error {
         // An error that is only printed should still say what is wrong.
         if let Some(error) = &self.last {
             let lead = if self.kind == ErrorKind::Connect { "" } else { "; connecting failed last with" };
-            write!(f, "{lead}: {error}")?;
+            write!(f, "{lead}: {error:#}")?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ const FEATURES: &[(&str, &[&str])] = &[
     ("aws-wrapper-core", &["testing"]),
     ("aws-wrapper-pg", &[]),
     ("aws-wrapper-mysql", &[]),
+    ("aws-wrapper-deadpool", &["pg", "mysql"]),
     ("aurora-sim", &[]),
 ];
 
