@@ -213,3 +213,35 @@ impl<A: Adapter> fmt::Debug for Builder<A> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_wrapper_core::config::Config;
+
+    use super::*;
+
+    /// The pairs of parameters that are warned of.
+    fn warned(pairs: &[(&str, &str)]) -> Vec<(&'static str, &'static str)> {
+        let settings = Config::from_pairs(pairs.iter().copied()).unwrap().settings().unwrap();
+        let found = contradictions(&rules_of(&settings), &settings);
+        found.into_iter().map(|(shorter, longer, _)| (shorter, longer)).collect()
+    }
+
+    #[test]
+    fn limits_that_hinder_each_other_are_named_both() {
+        assert_eq!(warned(&[]), []);
+        assert_eq!(
+            warned(&[("pool_create_timeout_ms", "5s")]),
+            [("pool_create_timeout_ms", "connect_timeout_ms")]
+        );
+        assert_eq!(
+            warned(&[("pool_wait_timeout_ms", "1s"), ("pool_recycle_timeout_ms", "2s")]),
+            [("pool_wait_timeout_ms", "pool_recycle_timeout_ms")]
+        );
+        assert_eq!(
+            warned(&[("pool_max_lifetime_ms", "20s")]),
+            [("pool_max_lifetime_ms", "pool_idle_check_after_ms")]
+        );
+        assert_eq!(warned(&[("connect_timeout_ms", "2s"), ("pool_max_lifetime_ms", "1h")]), []);
+    }
+}

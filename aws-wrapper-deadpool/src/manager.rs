@@ -11,12 +11,13 @@ use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::topology::cluster::Verify;
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::adapter::Adapter;
 use crate::backoff::Backoff;
 use crate::failure::Failure;
 use crate::pooled::Pooled;
+use crate::recycle::Known;
 use crate::rules::Rules;
 use crate::status::Counters;
 use crate::target::Target;
@@ -90,6 +91,16 @@ impl<A: Adapter> Manager<A> {
         }
     }
 
+    /// Connects to its host, past the pool, to see whether that is possible again.
+    pub(crate) async fn is_reachable(&self, host: &HostKey) -> bool {
+        let opened = A::connect_to_host(&self.connector, host, Role::Reader).await;
+        if opened.is_ok() {
+            self.backoff.succeeded();
+            self.failure.is_over();
+        }
+        opened.is_ok()
+    }
+
     /// News of the cluster end a pause: the host may be another one now.
     async fn unless_news(&self, pause: impl Future<Output = ()>) {
         let Some(mut news) = self.core().topology().subscribe() else { return pause.await };
@@ -146,7 +157,7 @@ impl<A: Adapter> Manager<A> {
         let error = Arc::new(error);
         self.backoff.failed(begun);
         self.counters.failed();
-        tracing::debug!(target = %self.target, %error, "no connection for the pool");
+        tracing::debug!(sub_pool = %self.target, %error, "no connection for the pool");
         self.failure.set(&error);
         error
     }
@@ -199,14 +210,14 @@ impl<A: Adapter> managed::Manager for Manager<A> {
     }
 
     async fn recycle(&self, pooled: &mut Pooled<A>, _: &Metrics) -> RecycleResult<Arc<Error>> {
-        let checked = match self.rules.recycle_timeout {
-            Some(limit) => timeout(limit, self.check(pooled)).await,
-            None => Ok(self.check(pooled).await),
+        let verdict = match self.judge(pooled) {
+            Ok(Known::Good) => Ok(()),
+            Ok(Known::Doubtful) => Box::pin(self.ask(pooled)).await,
+            Err(reason) => Err(reason),
         };
-        let verdict = checked.unwrap_or_else(|_| Err(self.found_silent(pooled)));
         verdict.map_err(|reason| {
             self.counters.discarded(reason);
-            tracing::debug!(target = %self.target, ?reason, "a connection of the pool is not used again");
+            tracing::debug!(sub_pool = %self.target, ?reason, "a connection of the pool is not used again");
             RecycleError::message(reason.text())
         })?;
         self.failure.is_over_since(pooled.idle_since);

@@ -78,7 +78,7 @@ impl<A: Adapter> Drop for Object<A> {
             Ok(()) => inner.idle_since = Instant::now(),
             Err(reason) => {
                 manager.counters.discarded(reason);
-                tracing::debug!(target = %manager.target(), ?reason, "a connection does not go back to the pool");
+                tracing::debug!(sub_pool = %manager.target(), ?reason, "a connection does not go back to the pool");
                 drop(managed::Object::take(inner));
             }
         }

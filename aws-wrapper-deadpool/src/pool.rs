@@ -18,7 +18,7 @@ use crate::manager::Route;
 use crate::object::Object;
 use crate::readers::Readers;
 use crate::status::Status;
-use crate::sub_pool::{Recipe, SubPool, checkout, purge};
+use crate::sub_pool::{Recipe, SubPool, checkout, close, purge};
 use crate::target::Target;
 use crate::watch::Watch;
 
@@ -84,9 +84,9 @@ impl<A: Adapter> Pool<A> {
             return inner.checkout_of(&inner.main, &self.inner).await;
         }
         if inner.names_no_role() {
-            let object = inner.checkout_of(&inner.main, &self.inner).await?;
+            let first = inner.checkout_of(&inner.main, &self.inner).await;
             if inner.names_no_role() {
-                return Ok(object);
+                return first;
             }
         }
         let writer = inner.writer.get_or_init(|| inner.recipe.make(Target::Writer, Route::Writer));
@@ -105,8 +105,10 @@ impl<A: Adapter> Pool<A> {
         let may_write = inner.recipe.rules.reader_fallback == ReaderFallback::Writer;
         if inner.names_no_role() {
             // The first connection tells whether there is a cluster.
-            let object = inner.checkout_of(&inner.main, &self.inner).await?;
+            let first = inner.checkout_of(&inner.main, &self.inner).await;
+            // A reader endpoint without a reader lets nobody in, but tells of the cluster.
             if inner.names_no_role() {
+                let object = first?;
                 let leads_to_readers =
                     inner.core().topology().endpoint().kind() == EndpointKind::ReaderCluster;
                 return if may_write || leads_to_readers {
@@ -167,7 +169,7 @@ impl<A: Adapter> Pool<A> {
     pub fn close(&self) {
         // The main one first: it tells whether the pool is closed.
         for sub_pool in self.inner.sub_pools() {
-            sub_pool.close();
+            close(&sub_pool);
         }
     }
 
@@ -194,16 +196,20 @@ impl<A: Adapter> Inner<A> {
         if hosts.iter().any(is_reader_down) {
             self.watch.has_seen_a_reader_down();
         }
-        if let Some(host) = self.readers.pick(&hosts, tried) {
+        for host in hosts.iter_mut().filter(|host| tried.contains(&host.key)) {
+            host.availability = Availability::NotAvailable;
+        }
+        if let Some(host) = self.readers.pick(&mut hosts) {
             return Some(host);
         }
         if may_write {
             return None;
         }
+        hosts.retain(|host| !tried.contains(&host.key));
         for host in &mut hosts {
             host.availability = Availability::Available;
         }
-        self.readers.pick(&hosts, tried)
+        self.readers.pick(&mut hosts)
     }
 
     fn hosts(&self) -> Vec<Host> {
@@ -212,9 +218,9 @@ impl<A: Adapter> Inner<A> {
     }
 
     /// The sub-pools of readers that could not be reached.
-    pub(crate) fn readers_down(&self) -> Vec<SubPool<A>> {
+    pub(crate) fn readers_down(&self) -> Vec<(HostKey, SubPool<A>)> {
         let down = self.hosts().into_iter().filter(is_reader_down);
-        down.map(|host| self.readers.sub_pool(&self.recipe, &host.key)).collect()
+        down.map(|host| (host.key.clone(), self.readers.sub_pool(&self.recipe, &host.key))).collect()
     }
 
     async fn checkout_of(&self, sub_pool: &SubPool<A>, me: &Arc<Self>) -> Result<Object<A>, Error> {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::adapter::Adapter;
 use crate::manager::Route;
-use crate::sub_pool::{Recipe, SubPool, is_exhausted};
+use crate::sub_pool::{Recipe, SubPool, close, is_exhausted};
 use crate::target::Target;
 
 /// The sub-pools of the readers. One is made with the first checkout of its reader and closed when the topology does not
@@ -27,29 +27,26 @@ impl<A: Adapter> Readers<A> {
     }
 
     /// The reader for a checkout: one with a free connection if there is any. `None` if no reader may be picked.
-    pub(crate) fn pick(&self, hosts: &[Host], tried: &[HostKey]) -> Option<HostKey> {
-        let mut hosts = hosts.to_vec();
-        for host in &mut hosts {
-            if tried.contains(&host.key) {
-                host.availability = Availability::NotAvailable;
+    pub(crate) fn pick(&self, hosts: &mut [Host]) -> Option<HostKey> {
+        let mut full = Vec::new();
+        {
+            let sub_pools = self.sub_pools.lock();
+            for host in hosts.iter_mut().filter(|host| host.availability == Availability::Available) {
+                if sub_pools.get(&host.key).is_some_and(is_exhausted) {
+                    full.push(host.key.clone());
+                    host.availability = Availability::NotAvailable;
+                }
             }
         }
         let readers = SelectContext::role(Role::Reader);
-        let full: Vec<_> = {
-            let sub_pools = self.sub_pools.lock();
-            let full = sub_pools.iter().filter(|(_, sub_pool)| is_exhausted(sub_pool));
-            full.map(|(key, _)| key.clone()).collect()
-        };
-        if !full.is_empty() {
-            let mut free = hosts.clone();
-            for host in free.iter_mut().filter(|host| full.contains(&host.key)) {
-                host.availability = Availability::NotAvailable;
+        let mut picked = self.selector.pick(&readers, hosts);
+        if picked.is_none() && !full.is_empty() {
+            for host in hosts.iter_mut().filter(|host| full.contains(&host.key)) {
+                host.availability = Availability::Available;
             }
-            if let Some(index) = self.selector.pick(&readers, &free) {
-                return Some(free[index].key.clone());
-            }
+            picked = self.selector.pick(&readers, hosts);
         }
-        self.selector.pick(&readers, &hosts).map(|index| hosts[index].key.clone())
+        picked.map(|index| hosts[index].key.clone())
     }
 
     /// The sub-pool of a reader.
@@ -70,8 +67,8 @@ impl<A: Adapter> Readers<A> {
             stays
         });
         for sub_pool in gone {
-            tracing::info!(target = %sub_pool.manager().target(), "not a reader any more: its connections are closed");
-            sub_pool.close();
+            tracing::info!(sub_pool = %sub_pool.manager().target(), "not a reader any more: its connections are closed");
+            close(&sub_pool);
         }
     }
 

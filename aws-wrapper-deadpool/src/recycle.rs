@@ -7,7 +7,7 @@
 use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::registry::{Ending, Fitness, Slot, Unfit};
 use aws_wrapper_core::session::transaction::TransactionState;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::adapter::Adapter;
 use crate::manager::Manager;
@@ -29,6 +29,8 @@ pub enum Discard {
     Moved,
     /// The future of a call was dropped before the answer came.
     CallDropped,
+    /// A result is still being read from it.
+    Busy,
     /// A transaction was left open, or nobody knows.
     Transaction,
     /// It is older than `pool_max_lifetime_ms`.
@@ -38,12 +40,13 @@ pub enum Discard {
 }
 
 impl Discard {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ended,
         Self::Aborted,
         Self::Demoted,
         Self::Moved,
         Self::CallDropped,
+        Self::Busy,
         Self::Transaction,
         Self::Expired,
         Self::Silent,
@@ -57,6 +60,7 @@ impl Discard {
             Self::Demoted => "demoted",
             Self::Moved => "moved",
             Self::CallDropped => "call_dropped",
+            Self::Busy => "busy",
             Self::Transaction => "transaction",
             Self::Expired => "expired",
             Self::Silent => "silent",
@@ -70,6 +74,7 @@ impl Discard {
             Self::Demoted => "its host is not the writer any more",
             Self::Moved => "it leads to another host now",
             Self::CallDropped => "a call on it was dropped",
+            Self::Busy => "a result is still being read from it",
             Self::Transaction => "a transaction was left open on it",
             Self::Expired => "it is too old",
             Self::Silent => "it gives no sign of life",
@@ -90,7 +95,7 @@ impl From<Unfit> for Discard {
 
 /// What is known of a connection without asking it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
+pub(crate) enum Known {
     Good,
     /// Only the server can say.
     Doubtful,
@@ -101,6 +106,9 @@ impl<A: Adapter> Manager<A> {
     pub(crate) fn accepts(&self, pooled: &Pooled<A>) -> Result<(), Discard> {
         let slot = pooled.slot();
         self.usable(&slot)?;
+        if slot.is_busy() {
+            return Err(Discard::Busy);
+        }
         match slot.transaction() {
             // What an error left behind is known in a moment; the next checkout looks.
             TransactionState::Idle | TransactionState::Unknown => Ok(()),
@@ -115,31 +123,32 @@ impl<A: Adapter> Manager<A> {
         self.usable(&pooled.slot()).map(drop)
     }
 
-    /// Whether a connection may be given out; asks the server where nothing else can tell.
-    pub(crate) async fn check(&self, pooled: &mut Pooled<A>) -> Result<(), Discard> {
+    /// Whether a connection may be given out, as far as that is known without asking the server.
+    pub(crate) fn judge(&self, pooled: &mut Pooled<A>) -> Result<Known, Discard> {
         self.track(pooled);
         let slot = pooled.slot();
-        let mut known = self.usable(&slot)?;
-        if slot.transaction() == TransactionState::Unknown {
-            let limit = self.rules.recycle_timeout.unwrap_or(std::time::Duration::MAX);
-            slot.settled(limit).await;
-        }
-        if slot.transaction() != TransactionState::Idle {
-            if !is_rolling_back::<A>(&slot) {
-                return Err(Discard::Transaction);
-            }
-            known = Known::Doubtful;
-        }
+        let known = self.usable(&slot)?;
+        let is_settled = match slot.transaction() {
+            TransactionState::Idle => true,
+            // An error or the rest of a result: the next answer tells.
+            TransactionState::Unknown => false,
+            _ if is_rolling_back::<A>(&slot) => false,
+            _ => return Err(Discard::Transaction),
+        };
         if self.silent_since.lock().is_some_and(|found| pooled.idle_since < found) {
             return Err(Discard::Silent);
         }
-        if pooled.is_abroad() || pooled.idle_since.elapsed() >= self.rules.idle_check_after {
-            known = Known::Doubtful;
-        }
-        if known == Known::Good {
-            return Ok(());
-        }
-        if A::ping(pooled).await.is_err() {
+        let was_used_lately = pooled.idle_since.elapsed() < self.rules.idle_check_after;
+        if is_settled && was_used_lately && !pooled.is_abroad() { Ok(known) } else { Ok(Known::Doubtful) }
+    }
+
+    /// Asks a connection for a sign of life, and whether it may be given out after that.
+    pub(crate) async fn ask(&self, pooled: &mut Pooled<A>) -> Result<(), Discard> {
+        let answer = match self.rules.recycle_timeout {
+            Some(limit) => timeout(limit, A::ping(pooled)).await.is_ok_and(|answer| answer.is_ok()),
+            None => A::ping(pooled).await.is_ok(),
+        };
+        if !answer {
             return Err(self.found_silent(pooled));
         }
         let slot = pooled.slot();
@@ -151,7 +160,7 @@ impl<A: Adapter> Manager<A> {
     }
 
     /// Whatever lay idle when this one was last used is as old as this one, and on the same host: it is not asked.
-    pub(crate) fn found_silent(&self, pooled: &Pooled<A>) -> Discard {
+    fn found_silent(&self, pooled: &Pooled<A>) -> Discard {
         if pooled.slot().has_ended() {
             return Discard::Ended;
         }

@@ -54,6 +54,13 @@ pub(crate) fn purge<A: Adapter>(sub_pool: &SubPool<A>) -> usize {
     judged.removed.len()
 }
 
+/// Closes what lies idle, and lets nobody in any more.
+pub(crate) fn close<A: Adapter>(sub_pool: &SubPool<A>) {
+    // Not by deadpool, which would drop connections while it holds its lock.
+    drop(sub_pool.retain(|_, _| false));
+    sub_pool.close();
+}
+
 /// Whether a checkout would have to wait for somebody to give a connection back.
 pub(crate) fn is_exhausted<A: Adapter>(sub_pool: &SubPool<A>) -> bool {
     let status = sub_pool.status();

@@ -76,15 +76,11 @@ async fn follow<A: Adapter>(pool: Weak<Inner<A>>, is_down: Arc<Notify>) -> Resul
     }
 }
 
-/// Opens a connection to each reader that is down, which then lies in its sub-pool, and the reader counts as up again.
+/// Connects to each reader that is down; one that can be reached counts as up from then on.
 async fn try_again<A: Adapter>(pool: &Weak<Inner<A>>) {
-    let sub_pools = pool.upgrade().map(|pool| pool.readers_down()).unwrap_or_default();
-    for sub_pool in sub_pools {
-        let target = sub_pool.manager().target();
-        if let Ok(Ok(_)) = timeout(TRIAL, sub_pool.get()).await {
-            tracing::info!(%target, "it can be reached again");
-        } else {
-            tracing::debug!(%target, "it still cannot be reached");
-        }
+    let down = pool.upgrade().map(|pool| pool.readers_down()).unwrap_or_default();
+    for (host, sub_pool) in down {
+        let is_up = timeout(TRIAL, sub_pool.manager().is_reachable(&host)).await.unwrap_or(false);
+        tracing::debug!(%host, is_up, "a reader that was down is tried again");
     }
 }

@@ -128,10 +128,18 @@ fn after_a_switchover_no_idle_connection_to_the_old_writer_is_given_out() {
 }
 
 #[test]
-fn a_pool_by_an_instances_name_finds_the_writer() {
+fn a_pool_by_another_name_than_the_clusters_finds_the_writer() {
     on_cluster::<Driver>(3, async |cluster| {
         cluster.log_table::<Driver>().await;
         let host = cluster.instance_endpoint("instance-2");
+        let address = cluster.names().lookup(&host)[0].to_string();
+        let pattern = cluster.instance_endpoint("?");
+        let by_address = [("cluster_instance_host_pattern", pattern.as_str())];
+        let connector = cluster.connector_to::<Driver>(&address, &by_address).unwrap();
+        let pool = Pool::<Pooled>::builder(connector).max_size(4).build().unwrap();
+        assert_eq!(pool.writer().await.unwrap().who().await.unwrap(), "instance-1");
+        assert_eq!(pool.get().await.unwrap().who().await.unwrap(), "instance-2");
+
         let connector = cluster.connector_to::<Driver>(&host, &[]).unwrap();
         let pool = Pool::<Pooled>::builder(connector).max_size(4).build().unwrap();
         assert_eq!(pool.writer().await.unwrap().who().await.unwrap(), "instance-1");

@@ -40,6 +40,7 @@ mod infile;
 mod lent;
 mod login;
 mod plain;
+mod pool_result;
 mod secrets;
 mod session_terminated;
 mod statement;

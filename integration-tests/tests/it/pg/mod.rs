@@ -37,6 +37,7 @@ mod listen;
 mod login;
 mod pipelined;
 mod plain;
+mod pool_stream;
 mod secrets;
 mod session_terminated;
 mod short_silence;
