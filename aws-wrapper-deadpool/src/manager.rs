@@ -8,6 +8,7 @@ use std::time::Duration;
 use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::error::{Error, ErrorKind, Phase, Result};
 use aws_wrapper_core::host::{HostKey, Role};
+use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::topology::cluster::Verify;
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use parking_lot::Mutex;
@@ -141,15 +142,16 @@ impl<A: Adapter> Manager<A> {
         self.backoff.succeeded();
         self.failure.is_over();
         self.counters.created();
-        let mut pooled = Pooled::new(client);
-        self.track(&mut pooled);
+        let mut pooled = Pooled::<A>::new(client);
+        let slot = pooled.slot();
+        self.track(&mut pooled, &slot);
         pooled
     }
 
     /// From now on the connection that is in use is marked and follows the role of its host.
-    pub(crate) fn track(&self, pooled: &mut Pooled<A>) {
-        if pooled.is_new() {
-            self.core().topology().track(&pooled.slot());
+    pub(crate) fn track(&self, pooled: &mut Pooled<A>, slot: &Slot) {
+        if pooled.is_new(slot) {
+            self.core().topology().track(slot);
         }
     }
 

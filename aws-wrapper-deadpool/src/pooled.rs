@@ -30,12 +30,11 @@ impl<A: Adapter> Pooled<A> {
     }
 
     /// The physical connection is a new one: it was opened by this runtime.
-    pub(crate) fn is_new(&mut self) -> bool {
-        let id = self.slot().id();
-        if id == self.tracked {
+    pub(crate) fn is_new(&mut self, slot: &Slot) -> bool {
+        if slot.id() == self.tracked {
             return false;
         }
-        (self.tracked, self.runtime) = (id, runtime());
+        (self.tracked, self.runtime) = (slot.id(), runtime());
         true
     }
 

@@ -4,7 +4,7 @@
 //! transaction is open, how old it is. Only one that lay idle for long, or whose host was in doubt meanwhile, is asked for
 //! a sign of life.
 
-use aws_wrapper_core::host::{HostKey, Role};
+use aws_wrapper_core::host::Role;
 use aws_wrapper_core::registry::{Ending, Fitness, Slot, Unfit};
 use aws_wrapper_core::session::transaction::TransactionState;
 use tokio::time::{Instant, timeout};
@@ -120,14 +120,17 @@ impl<A: Adapter> Manager<A> {
 
     /// Whether an idle connection may stay. Does no I/O.
     pub(crate) fn keeps(&self, pooled: &Pooled<A>) -> Result<(), Discard> {
-        self.usable(&pooled.slot()).map(drop)
+        let slot = pooled.slot();
+        self.usable(&slot)?;
+        self.fits_its_role(&slot)
     }
 
     /// Whether a connection may be given out, as far as that is known without asking the server.
     pub(crate) fn judge(&self, pooled: &mut Pooled<A>) -> Result<Known, Discard> {
-        self.track(pooled);
         let slot = pooled.slot();
+        self.track(pooled, &slot);
         let known = self.usable(&slot)?;
+        self.fits_its_role(&slot)?;
         let is_settled = match slot.transaction() {
             TransactionState::Idle => true,
             // An error or the rest of a result: the next answer tells.
@@ -153,6 +156,7 @@ impl<A: Adapter> Manager<A> {
         }
         let slot = pooled.slot();
         self.usable(&slot)?;
+        self.fits_its_role(&slot)?;
         match slot.transaction() {
             TransactionState::Idle => Ok(()),
             _ => Err(Discard::Transaction),
@@ -181,15 +185,21 @@ impl<A: Adapter> Manager<A> {
         }
         // It may have changed its host while it was in use.
         match &self.target {
-            Target::Writer if self.is_now_a_reader(slot.routed_host()) => Err(Discard::Demoted),
             Target::Reader(host) if host != slot.routed_host() => Err(Discard::Moved),
             _ => Ok(known),
         }
     }
 
-    fn is_now_a_reader(&self, host: &HostKey) -> bool {
+    /// Whether the newest topology agrees. It is also told that somebody still uses the cluster, so that its monitor goes on.
+    fn fits_its_role(&self, slot: &Slot) -> Result<(), Discard> {
+        if self.target != Target::Writer {
+            return Ok(());
+        }
         let snapshot = self.core().topology().snapshot();
-        snapshot.find(host).is_some_and(|host| host.role == Role::Reader)
+        match snapshot.find(slot.routed_host()) {
+            Some(host) if host.role == Role::Reader => Err(Discard::Demoted),
+            _ => Ok(()),
+        }
     }
 }
 
