@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_wrapper_deadpool::Pool;
 use integration_tests::{Adapter, Session, TestCluster, eventually, no_task_left, on_cluster, spawn};
 use tokio::runtime::Builder;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Driver;
 
@@ -142,5 +142,31 @@ fn a_shutdown_of_the_services_ends_the_pool() {
         drop(in_use);
         let error = timeout(LIMIT, pool.writer()).await.unwrap().unwrap_err();
         assert!(error.connect_error().is_some(), "{error:?}");
+    });
+}
+
+#[test]
+fn calls_given_up_on_a_silent_host_cost_no_place_and_leave_no_task() {
+    on_cluster::<Driver>(2, async |cluster| {
+        let pool = Pool::<Pooled>::builder(cluster.connector::<Driver>(&[])).max_size(32).build().unwrap();
+        let mut sessions = Vec::new();
+        for _ in 0..32 {
+            sessions.push(pool.writer().await.unwrap());
+        }
+        cluster.blackhole("instance-1").await.unwrap();
+        let start = Instant::now();
+        for mut session in sessions {
+            assert!(timeout(Duration::from_millis(10), session.who()).await.is_err());
+        }
+        let status = pool.status();
+        assert_eq!((status.size, status.in_use), (0, 0), "{status:?}");
+        assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
+        let idle_tasks = async || tokio::runtime::Handle::current().metrics().num_alive_tasks() < 32;
+        eventually(LIMIT, "the connections' tasks end though nobody answers", idle_tasks).await;
+        cluster.heal("instance-1").await.unwrap();
+        let usable = async || pool.writer().await.is_ok();
+        eventually(2 * LIMIT, "the pool works again", usable).await;
+        drop(pool);
+        nothing_is_left(cluster).await;
     });
 }
