@@ -1,5 +1,10 @@
 //! Pools of `mysql_async` connections.
 //!
+//! The driver looks at a connection only during a call: one that was lost while it lay idle is noticed at the checkout if it
+//! lay there for `pool_idle_check_after_ms`, if its host is known to be down or to have changed its role, or else by the
+//! first call on it. A connection needs the runtime that opened it: one that was opened by another runtime is asked for a
+//! sign of life at each checkout, so give each runtime a pool of its own.
+//!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let connector = aws_wrapper_mysql::Connector::builder()

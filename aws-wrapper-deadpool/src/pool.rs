@@ -96,7 +96,8 @@ impl<A: Adapter> Pool<A> {
     /// Checks out a connection to a reader, picked by `pool_reader_host_selector_strategy` from those the topology names; a
     /// reader that cannot be reached is passed over. Without any, what `pool_reader_fallback` says: the writer by default.
     ///
-    /// With a plain server, which has no roles, the server stands for the writer.
+    /// With a plain server, which has no roles, the server stands for the writer. Each reader that has to be tried, and
+    /// the writer after them, may take `pool_create_timeout_ms`.
     ///
     /// # Errors
     /// As for [`get`](Self::get), and [`ErrorKind::NoReader`].
@@ -130,6 +131,10 @@ impl<A: Adapter> Pool<A> {
                     tracing::debug!(%host, %error, "another reader is tried");
                     last = Some(error);
                 }
+            }
+            // The topology may have changed since the host was picked: then this made a sub-pool nobody needs.
+            if inner.core().topology().cluster().is_some() {
+                inner.readers.follow(&inner.core().topology().snapshot());
             }
             tried.push(host);
         }
