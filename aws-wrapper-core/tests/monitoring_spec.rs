@@ -401,6 +401,59 @@ mod ends {
     }
 }
 
+mod long_lives {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_rested_for_weeks_is_watched_like_a_new_one() {
+        for days in [1, 12, 13, 20, 24, 26, 40] {
+            let world = World::new();
+            let client = client(&world, FAST, &[]).await;
+            client.query("select").await.unwrap();
+            sleep(DAY * days).await;
+            world.driver.plan(On::Call, "i-1", 1, LONG);
+            let call = timeout(SECOND * 60, client.query("select"));
+            let (result, elapsed) = timed(meanwhile(call, Duration::ZERO, silence(&world))).await;
+            assert!(result.is_ok(), "after {days} days nobody watches");
+            assert!(elapsed >= MS * 1_500 && elapsed <= MS * 2_600, "after {days} days: {elapsed:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_rests_for_weeks_is_no_sign_of_life_for_others() {
+        for days in [12, 13, 20, 24] {
+            let world = World::new();
+            let resting = client(&world, FAST, &[]).await;
+            resting.query("select").await.unwrap();
+            sleep(DAY * days).await;
+            let client = client(&world, FAST, &[]).await;
+            client.query("select").await.unwrap();
+            world.driver.plan(On::Call, "i-1", 1, LONG);
+            let call = timeout(SECOND * 60, client.query("select"));
+            let result = meanwhile(call, Duration::ZERO, silence(&world)).await;
+            assert!(result.is_ok(), "after {days} days nobody watches");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_is_met_after_weeks_is_watched_too() {
+        for days in [13, 20] {
+            let world = World::new();
+            let _old = client(&world, FAST, &[]).await;
+            sleep(DAY * days).await;
+            let pairs = [&[("plugins", "efm")], FAST].concat();
+            let client = world.client("i-2", &pairs).await;
+            world.driver.plan(On::Call, "i-2", 1, LONG);
+            let call = timeout(SECOND * 60, client.query("select"));
+            let silence = || world.cluster.set_reach("i-2", Reach::Silent);
+            let result = meanwhile(call, Duration::ZERO, silence).await;
+            assert!(result.is_ok(), "after {days} days nobody watches");
+        }
+    }
+}
+
 mod with_failover {
     use super::*;
 

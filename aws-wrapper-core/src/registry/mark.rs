@@ -76,6 +76,8 @@ pub(crate) struct Stamp(u32);
 
 impl Stamp {
     const BITS: u32 = u32::MAX >> 1;
+    /// Stamps lie this much in the future at most. All others are of the past: a connection may rest for weeks.
+    const AHEAD: u32 = 60_000;
 
     pub(crate) fn from_millis(millis: u128) -> Self {
         Self(u32::try_from(millis & u128::from(Self::BITS)).unwrap_or(0))
@@ -84,7 +86,7 @@ impl Stamp {
     /// How many milliseconds lie between an earlier stamp and this one; 0 if it is not earlier.
     pub(crate) fn since(self, earlier: Self) -> u64 {
         let passed = self.0.wrapping_sub(earlier.0) & Self::BITS;
-        if passed > Self::BITS / 2 { 0 } else { u64::from(passed) }
+        if passed > Self::BITS - Self::AHEAD { 0 } else { u64::from(passed) }
     }
 }
 
@@ -417,6 +419,16 @@ mod tests {
         let (before, after) =
             (Stamp::from_millis(u128::from(Stamp::BITS)), Stamp::from_millis((1 << 31) + 9));
         assert_eq!((after.since(before), before.since(after)), (10, 0));
+    }
+
+    #[test]
+    fn a_stamp_of_weeks_ago_is_no_stamp_of_the_future() {
+        const DAY: u128 = 24 * 60 * 60 * 1_000;
+        for days in [1, 12, 13, 20, 24] {
+            let now = Stamp::from_millis(100 * DAY);
+            let passed = now.since(Stamp::from_millis((100 - days) * DAY));
+            assert_eq!(u128::from(passed), days * DAY);
+        }
     }
 
     #[test]
