@@ -87,6 +87,26 @@ mod profiles {
         assert_between(later, 6_000, 6_550);
         assert_eq!(monitor(&world, "i-1").aborted, 2);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slower_one_does_not_delay_a_faster_one_that_comes_later() {
+        let world = World::new();
+        let slow = watched(&world, AGGRESSIVE, &[]).await;
+        world.driver.plan(On::Call, "i-1", 2, LONG);
+        let calls = async {
+            let quick = async {
+                sleep(SECOND * 3).await;
+                let quick = client(&world, FAST, &[]).await;
+                timed(meanwhile(quick.query("select"), Duration::ZERO, silence(&world))).await
+            };
+            tokio::join!(slow.query("select"), quick)
+        };
+        let (slow, (quick, after)) = calls.await;
+        assert_eq!(quick.unwrap_err().kind(), ErrorKind::HostUnavailable);
+        assert_between(after, 1_500, 1_550);
+        assert_eq!(slow.unwrap_err().kind(), ErrorKind::HostUnavailable);
+        assert_eq!(monitor(&world, "i-1").aborted, 2);
+    }
 }
 
 mod pipelined {

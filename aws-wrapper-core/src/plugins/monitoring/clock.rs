@@ -38,6 +38,8 @@ struct State {
     /// Whether the task of the clock runs.
     is_ticking: bool,
     tick: Duration,
+    /// The shortest grace period in use: no call that begins now comes of age before that.
+    grace: Duration,
     /// What calls stamp themselves with now.
     published: Stamp,
 }
@@ -62,7 +64,8 @@ const IDLE_LOOK: Duration = Duration::from_secs(1);
 impl Default for HostMonitors {
     fn default() -> Self {
         let published = Stamp::from_millis(0);
-        let state = State { watches: HashMap::new(), is_ticking: false, tick: LONGEST_TICK, published };
+        let watches = HashMap::new();
+        let state = State { watches, is_ticking: false, tick: LONGEST_TICK, grace: Duration::MAX, published };
         Self {
             origin: Instant::now(),
             state: Mutex::new(state),
@@ -86,6 +89,7 @@ impl HostMonitors {
             let mut state = self.state.lock();
             state.watches.retain(|known, watch| known == key || !watch.is_forgotten());
             state.tick = state.tick.min(tick_of(profile));
+            state.grace = state.grace.min(profile.grace);
             let new = || HostWatch::new(shared, key.clone(), slot.host().clone());
             Arc::clone(state.watches.entry(key.clone()).or_insert_with(new))
         };
@@ -171,8 +175,8 @@ impl HostMonitors {
         }
     }
 
-    /// The next tick, and how long until the one after it.
-    fn tick(&self, now: Instant) -> Duration {
+    /// The next tick: how long until the one after it, and until a call that begins now comes of age.
+    fn tick(&self, now: Instant) -> (Duration, Duration) {
         let mut state = self.state.lock();
         // It should have come before the stamp that calls carry since the last one.
         let by = self.stamp(now).since(state.published);
@@ -184,7 +188,7 @@ impl HostMonitors {
             late.push_back(Late { stamp: state.published, by });
         }
         self.publish(&mut state, now);
-        state.tick
+        (state.tick, state.grace)
     }
 
     /// Looks at all connections: how long until a call comes of age, and what has happened since the last look.
@@ -260,26 +264,21 @@ impl Ticking {
         let mut look_at = Instant::now();
         loop {
             let now = Instant::now();
-            let tick = monitors.tick(now);
+            let (tick, grace) = monitors.tick(now);
+            // Timings shorter than all before may be in use since the last look.
+            look_at = look_at.min(now.checked_add(grace).unwrap_or(look_at));
             if now >= look_at {
                 let look = monitors.look();
                 let is_idle = look.in_flight == 0 && look.activity == last_look.activity;
                 if is_idle && monitors.stop() {
                     return self.is_over = true;
                 }
-                look_at = now + look.next.unwrap_or(IDLE_LOOK).min(self.longest_look(look));
+                let limit = if look.in_flight == 0 { grace.min(IDLE_LOOK) } else { grace };
+                look_at = now + look.next.map_or(limit, |next| next.min(limit));
                 last_look = look;
             }
             sleep_until(look_at.min(now + tick)).await;
         }
-    }
-
-    /// A call that begins after a look cannot come of age before its grace period is over.
-    fn longest_look(&self, look: Look) -> Duration {
-        let state = self.shared.host_monitors.state.lock();
-        let grace = state.watches.values().filter_map(|watch| watch.shortest_grace()).min();
-        let grace = grace.unwrap_or(IDLE_LOOK);
-        if look.in_flight == 0 { grace.min(IDLE_LOOK) } else { grace }
     }
 }
 

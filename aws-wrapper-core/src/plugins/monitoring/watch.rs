@@ -234,10 +234,6 @@ impl HostWatch {
         look
     }
 
-    pub(super) fn shortest_grace(&self) -> Option<Duration> {
-        self.state.lock().windows.iter().map(|(profile, _)| profile.grace).min()
-    }
-
     /// Whether nobody has used the host for so long that it need not be known any more.
     pub(super) fn is_forgotten(&self) -> bool {
         let state = self.state.lock();
