@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::slot::Slot;
 use crate::error::Result;
 
-/// Calls in flight, then flags, then the stamp of the oldest of them, then the number of the call that found it idle.
+/// Calls in flight, then flags, then the stamp of the oldest of them, then the number of the newest.
 const CALLS: u64 = (1 << 13) - 1;
 const ABORTED: u64 = 1 << 13;
 const SUSPECT: u64 = 1 << 14;
@@ -59,7 +59,7 @@ impl Word {
         self.0 & DROPPED != 0
     }
 
-    /// Changes with every call that begins on an idle connection.
+    /// Changes with every call that begins.
     pub(crate) fn number(self) -> u64 {
         self.0 >> NUMBER_SHIFT
     }
@@ -209,7 +209,8 @@ impl Mark {
                 let flags = word & (SUSPECT | RETIRED | DROPPED);
                 number << NUMBER_SHIFT | stamp << STAMP_SHIFT | flags | 1
             } else {
-                word + 1
+                // Another number here as well: one call that ends and one that begins must not leave the word as it was.
+                word.wrapping_add(1 << NUMBER_SHIFT | 1)
             };
             // In one order with a clock that is about to stop: either it sees the call, or the call sees that it stopped.
             match self.word.compare_exchange_weak(word, next, Ordering::SeqCst, Ordering::Relaxed) {
@@ -378,6 +379,20 @@ mod tests {
         third.release();
         slot.enter().release();
         assert!(slot.mark().word().is_aborted() && !slot.is_busy());
+    }
+
+    #[test]
+    fn an_abort_misses_when_one_of_several_calls_was_answered_and_another_one_began() {
+        let slot = slot();
+        let oldest = slot.enter();
+        let second = slot.enter();
+        let judged = slot.mark().word();
+        second.answered();
+        let third = slot.enter();
+        assert!(!slot.mark().abort(judged), "the server has answered since");
+        assert!(slot.mark().abort(slot.mark().word()));
+        third.release();
+        oldest.release();
     }
 
     #[test]
