@@ -419,6 +419,62 @@ mod ends {
             }
         });
     }
+
+    #[test]
+    fn a_runtime_that_ends_before_its_clock_has_ticked_leaves_no_clock_that_stands() {
+        let world = World::new();
+        let pairs: &[_] = &[
+            ("failure_detection_time_ms", "100"),
+            ("failure_detection_interval_ms", "50"),
+            ("failure_detection_count", "2"),
+        ];
+        let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+        let first = runtime();
+        let (one, other) = first.block_on(async {
+            let (one, other) = (client(&world, pairs, &[]).await, client(&world, pairs, &[]).await);
+            // The call starts the clock, whose task is never polled.
+            world.driver.plan(On::Call, "i-1", 1, LONG);
+            assert!(common::drop_after(1, one.query("select")).await.is_none());
+            (one, other)
+        });
+        drop((first, one));
+        world.driver.clear();
+        runtime().block_on(async {
+            world.driver.plan(On::Call, "i-1", 1, LONG);
+            let call = meanwhile(other.query("select"), Duration::ZERO, silence(&world));
+            let result = timeout(SECOND * 10, call).await.expect("somebody watches");
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::HostUnavailable);
+        });
+    }
+
+    #[test]
+    fn a_dead_host_whose_monitor_ended_with_its_runtime_is_found_alive_again() {
+        let world = World::new();
+        let pairs: &[_] = &[
+            ("failure_detection_time_ms", "100"),
+            ("failure_detection_interval_ms", "50"),
+            ("failure_detection_count", "2"),
+        ];
+        let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+        let first = runtime();
+        let (one, two) = first.block_on(async {
+            let hangs = client(&world, pairs, &[]).await;
+            let (one, two) = (client(&world, pairs, &[]).await, client(&world, pairs, &[]).await);
+            world.driver.plan(On::Call, "i-1", 1, LONG);
+            let call = meanwhile(hangs.query("select"), Duration::ZERO, silence(&world));
+            timeout(SECOND * 10, call).await.unwrap().unwrap_err();
+            (one, two)
+        });
+        drop(first);
+        world.cluster.set_reach("i-1", Reach::Up);
+        runtime().block_on(async {
+            // It may be refused: nobody knows better yet.
+            let _ = one.query("select").await;
+            let is_up = until("the host is up", || monitor(&world, "i-1").verdict == Verdict::Up);
+            timeout(SECOND * 10, is_up).await.expect("somebody asks");
+            two.query("select").await.unwrap();
+        });
+    }
 }
 
 mod long_lives {

@@ -140,15 +140,14 @@ impl HostMonitors {
         state.is_ticking = true;
         self.publish(&mut state, Instant::now());
         drop(state);
-        let (weak, mut is_first) = (Arc::downgrade(shared), true);
+        // Made before the task is: one that its runtime drops before the first poll has to stop the clock as well.
+        let (weak, mut first) = (Arc::downgrade(shared), Some(Ticking::new(Arc::clone(shared))));
         self.spawn(shared, runtime, "host monitoring clock".to_owned(), move || {
-            let (shared, is_first) = (weak.upgrade(), std::mem::take(&mut is_first));
+            let again = || weak.upgrade().filter(|shared| shared.host_monitors.take_over()).map(Ticking::new);
+            let ticking = first.take().or_else(again);
             async move {
-                match shared {
-                    Some(shared) if is_first || shared.host_monitors.take_over() => {
-                        Ticking { shared: Arc::clone(&shared), is_over: false }.run().await;
-                    }
-                    _ => {}
+                if let Some(ticking) = ticking {
+                    ticking.run().await;
                 }
                 Ok(())
             }
@@ -257,6 +256,10 @@ struct Ticking {
 }
 
 impl Ticking {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, is_over: false }
+    }
+
     async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let monitors = &shared.host_monitors;

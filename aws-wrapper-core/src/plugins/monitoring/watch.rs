@@ -293,15 +293,16 @@ impl HostWatch {
             Target::Address(address) => format!("host monitor {address}"),
             Target::Named(ref host) => format!("host monitor {host}"),
         };
-        let (weak, mut is_first) = (Arc::downgrade(&shared), true);
+        let weak = Arc::downgrade(&shared);
+        // Made before the task is: one that its runtime drops before the first poll has to leave word as well.
+        let mut first = Some(Monitor::new(Arc::clone(&watch), Arc::clone(&shared)));
         shared.host_monitors.spawn(&shared, runtime, name, move || {
-            let (watch, shared) = (Arc::clone(&watch), weak.upgrade());
-            let is_first = std::mem::take(&mut is_first);
+            // After a failure another one may have been started meanwhile.
+            let again = || weak.upgrade().filter(|_| watch.take_over());
+            let monitor = first.take().or_else(|| Some(Monitor::new(Arc::clone(&watch), again()?)));
             async move {
-                match shared {
-                    // After a failure another one may have been started meanwhile.
-                    Some(shared) if is_first || watch.take_over() => Monitor::new(watch, shared).run().await,
-                    _ => {}
+                if let Some(monitor) = monitor {
+                    monitor.run().await;
                 }
                 Ok(())
             }
@@ -566,6 +567,10 @@ impl Watcher for HostWatch {
         let Some(profile) = profile else { return };
         if self.is_down() && profile.fail_fast {
             slot.abort(dead(&self.host()));
+        }
+        if self.is_down() && !self.state.lock().is_running {
+            // It ended with its runtime, and nobody else would learn that the host is back.
+            self.wake_monitor();
         }
         shared.host_monitors.start(&shared, profile.runtime);
     }
