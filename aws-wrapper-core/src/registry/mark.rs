@@ -160,7 +160,8 @@ impl Mark {
     }
 
     pub(crate) fn word(&self) -> Word {
-        Word(self.word.load(Ordering::Acquire))
+        // In one order with a clock that is about to stop and a call that is about to begin; see `enter`.
+        Word(self.word.load(Ordering::SeqCst))
     }
 
     /// When the server was last heard on this connection.

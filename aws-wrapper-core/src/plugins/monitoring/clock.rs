@@ -91,7 +91,10 @@ impl HostMonitors {
             state.tick = state.tick.min(tick_of(profile));
             state.grace = state.grace.min(profile.grace);
             let new = || HostWatch::new(shared, key.clone(), slot.host().clone());
-            Arc::clone(state.watches.entry(key.clone()).or_insert_with(new))
+            let watch = Arc::clone(state.watches.entry(key.clone()).or_insert_with(new));
+            // Under this lock, so that nobody takes the watch off the list as one without connections.
+            watch.admit(slot, profile);
+            watch
         };
         watch.register(slot, profile, prober);
     }

@@ -164,24 +164,24 @@ impl HostWatch {
         })
     }
 
-    /// From now on a connection is watched.
-    pub(super) fn register(&self, slot: &Arc<Slot>, profile: &Arc<Profile>, prober: &Arc<dyn Prober>) {
+    /// From now on there is this connection, with these timings.
+    pub(super) fn admit(&self, slot: &Arc<Slot>, profile: &Arc<Profile>) {
+        // Both locks at once: a monitor that ends for want of connections forgets all timings.
+        let mut state = self.state.lock();
+        let known =
+            state.windows.iter().find(|(known, _)| known == profile).map(|(known, _)| Arc::clone(known));
+        let profile = known.unwrap_or_else(|| {
+            state.windows.push((Arc::clone(profile), Window::default()));
+            Arc::clone(profile)
+        });
+        let mut slots = self.slots.lock();
+        slots.host = slot.routed_host().clone();
+        slots.guarded.insert(slot.id(), Guarded { slot: Arc::downgrade(slot), profile });
+    }
+
+    /// From now on the calls on a connection that was admitted are watched.
+    pub(super) fn register(&self, slot: &Arc<Slot>, profile: &Profile, prober: &Arc<dyn Prober>) {
         self.contexts.add(Arc::downgrade(prober));
-        let profile = {
-            let mut state = self.state.lock();
-            let known =
-                state.windows.iter().find(|(known, _)| known == profile).map(|(known, _)| Arc::clone(known));
-            known.unwrap_or_else(|| {
-                state.windows.push((Arc::clone(profile), Window::default()));
-                Arc::clone(profile)
-            })
-        };
-        let is_eager = profile.eager_connect && slot.purpose() != Purpose::Monitoring;
-        {
-            let mut slots = self.slots.lock();
-            slots.host = slot.routed_host().clone();
-            slots.guarded.insert(slot.id(), Guarded { slot: Arc::downgrade(slot), profile });
-        }
         slot.mark_calls_by(&self.pulse);
         if self.is_down() {
             // Somebody let this connection in.
@@ -189,7 +189,7 @@ impl HostWatch {
         }
         if slot.has_ended() {
             self.forget(slot.id());
-        } else if is_eager {
+        } else if profile.eager_connect && slot.purpose() != Purpose::Monitoring {
             self.wake_monitor();
         }
     }
