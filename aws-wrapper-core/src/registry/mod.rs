@@ -165,6 +165,45 @@ mod tests {
         assert_eq!(slot.transaction(), TransactionState::Idle);
     }
 
+    /// A slot whose connection tells when it is given up.
+    fn marked() -> (Arc<Slot>, Arc<std::sync::atomic::AtomicBool>) {
+        let (slot, is_over) = (slot(), Arc::<std::sync::atomic::AtomicBool>::default());
+        slot.mark_calls();
+        let tell = Arc::clone(&is_over);
+        slot.set_abort(move || tell.store(true, Ordering::SeqCst));
+        (slot, is_over)
+    }
+
+    #[test]
+    fn a_retired_connection_keeps_its_transaction_after_an_error() {
+        let (slot, is_over) = marked();
+        slot.set_ready(TransactionState::InTransaction);
+        let call = slot.enter();
+        slot.retire();
+        slot.set_unknown();
+        call.answered();
+        assert!(!is_over.load(Ordering::SeqCst), "a savepoint may save it");
+        slot.set_ready(TransactionState::Failed);
+        slot.enter().answered();
+        assert!(!is_over.load(Ordering::SeqCst));
+        let rollback = slot.enter();
+        slot.set_ready(TransactionState::Idle);
+        rollback.answered();
+        assert!(is_over.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_retired_connection_ends_with_a_transaction_that_an_error_has_ended() {
+        let (slot, is_over) = marked();
+        slot.set_ready(TransactionState::InTransaction);
+        let commit = slot.enter();
+        slot.retire();
+        slot.set_unknown();
+        commit.answered();
+        slot.set_ready(TransactionState::Idle);
+        assert!(is_over.load(Ordering::SeqCst));
+    }
+
     #[test]
     fn the_first_end_reason_stands() {
         let slot = slot();

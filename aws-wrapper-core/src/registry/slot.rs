@@ -224,8 +224,12 @@ impl Slot {
     #[cold]
     pub(super) fn end_if_retired(&self) {
         let word = self.mark.word();
-        let is_between =
-            matches!(self.transaction(), TransactionState::InTransaction | TransactionState::Failed);
+        // After an error the state is not known until the server is ready again: a transaction that was open may still be.
+        let state = match self.transaction() {
+            TransactionState::Unknown => self.last_known_transaction(),
+            known => known,
+        };
+        let is_between = matches!(state, TransactionState::InTransaction | TransactionState::Failed);
         if word.is_retired() && !word.is_busy() && !is_between && self.mark.abort(word) {
             self.abort(EndReason::aborted("its host is not the writer any more"));
         }
@@ -237,11 +241,16 @@ impl Slot {
         if state == TransactionState::Idle && self.ending.load(Ordering::Relaxed) != 0 {
             self.ending.store(0, Ordering::Relaxed);
         }
-        let count = (self.status.load(Ordering::Relaxed) >> COUNT_SHIFT).wrapping_add(1);
+        let before = self.status.load(Ordering::Relaxed);
+        let count = (before >> COUNT_SHIFT).wrapping_add(1);
         // In one order with what a waiter does, so that either it sees the state or it is seen here.
         self.status.swap(count << COUNT_SHIFT | byte << KNOWN_SHIFT | byte, Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.ready.notify_waiters();
+        }
+        // The call that failed may be over already, and could not tell that its transaction is.
+        if before & STATUS == 0 && state == TransactionState::Idle {
+            self.end_if_retired();
         }
     }
 
