@@ -28,6 +28,13 @@ pub struct Options {
     pub dns_lag: Duration,
 }
 
+impl Options {
+    /// So many connections of each kind, and how long the cluster's name lags behind.
+    pub fn new(connections: u32, dns_lag: Duration) -> Self {
+        Self { connections, dns_lag, ..Self::default() }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -99,7 +106,16 @@ pub async fn run_round<D: Driver>(options: &Options) -> Result<Incident, AnyErro
         }
     };
     if timeout(patience, recovered).await.is_err() {
-        return Err("not every client recovered".into());
+        let late = |workers: &[Worker]| {
+            let is_late =
+                |worker: &&Worker| worker.progress().borrow().is_none_or(|last| last <= failover.writable_at);
+            workers.iter().filter(is_late).count()
+        };
+        let (ours, theirs) = (late(&wrapped), late(&bare));
+        return Err(format!(
+            "{ours} wrapped and {theirs} bare connections had not recovered after {patience:?}"
+        )
+        .into());
     }
     sleep(STEADY).await;
     let _ = stop.send(true);

@@ -161,9 +161,10 @@ pub struct Bare<D: Driver> {
     number: i32,
 }
 
-/// Between two attempts of the reconnect loop, and for one of them.
+/// Between two attempts of the reconnect loop, and for one of them: long enough for hundreds that connect to a slow
+/// machine at the same moment, who would else give up and begin again for ever.
 const RETRY: Duration = Duration::from_millis(10);
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 impl<D: Driver> Bare<D> {
     /// Connects to the writer endpoint.
