@@ -4,43 +4,67 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::bench::report::Line;
-use crate::bench::{Side, Subject};
-use crate::driver::AnyError;
+use crate::bench::plan::Plan;
+use crate::bench::report::{Findings, Row};
+use crate::bench::{Side, setting};
+use crate::driver::{AnyError, Driver, MySql};
+use aurora_sim::Engine;
 
 /// Calls of the shorter run; the longer one makes three times as many, and the difference cancels what starting costs.
 const CALLS: u64 = 2_000;
 
-/// Counts for a call through the pipeline on a driver that talks to nobody, and for `SELECT 1` on both sides. Nothing
-/// where valgrind is not installed.
+/// Counts for `SELECT 1` on both sides, and once for a call through the pipeline on a driver that talks to nobody.
 ///
 /// # Errors
 /// When a child fails.
-pub async fn measure(subject: &Subject<'_>) -> Result<Vec<Line>, AnyError> {
-    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().await.is_err() {
-        return Ok(Vec::new());
+pub async fn measure<D: Driver>(plan: &Plan) -> Result<Findings, AnyError> {
+    let mut findings = Findings::default();
+    if !plan.is_thorough {
+        findings.notes.push("Instructions were not counted: left out of a quick run.".to_owned());
+        return Ok(findings);
     }
-    let direct = per_call(&["calls-child", "direct"]).await?;
-    let default = per_call(&["calls-child", "default"]).await?;
-    let one = per_call(&["calls-child", "observers-1"]).await?;
-    let six = per_call(&["calls-child", "observers-6"]).await?;
-    let mut lines = vec![
-        Line::counted("pipeline, default plugins, per call", direct, default),
-        Line::counted("pipeline, each further observing plugin", 0.0, (six - one) / 5.0),
-    ];
+    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().await.is_err() {
+        findings.notes.push("Instructions were not counted: valgrind is not installed.".to_owned());
+        return Ok(findings);
+    }
+    let (cluster, server) = setting::single::<D>().await?;
+    let (engine, server) = (D::ENGINE.to_string(), server.to_string());
+    let rows = &mut findings.rows;
+    if D::ENGINE == Engine::Postgres {
+        let direct = per_call(&["calls-child", "direct"]).await?;
+        for (way, name) in
+            [("unwatched", "without efm"), ("watched", "with efm"), ("default", "default plugins")]
+        {
+            let count = per_call(&["calls-child", way]).await?;
+            rows.push(Row::both(format!("mock driver, {name}, a call"), UNIT, direct, count));
+        }
+        let one = per_call(&["calls-child", "observers-1"]).await?;
+        let six = per_call(&["calls-child", "observers-6"]).await?;
+        rows.push(Row::of("mock driver, each further observing plugin", UNIT, (six - one) / 5.0));
+    }
+    let mut sides = vec![(Side::Wrapped, "")];
+    if D::ENGINE == MySql::ENGINE {
+        sides.push((Side::Generic, ", by the driver's trait"));
+    }
     for (form, name) in [("text", "as text"), ("long", "as text of 1 kB"), ("prepared", "prepared")] {
-        let bare = queries(subject, Side::Bare, form).await?;
-        for side in subject.sides.iter().copied().filter(|side| *side != Side::Bare) {
-            let name = format!("SELECT 1 {name}, loopback, client side{}", side.note());
-            lines.push(Line::counted(name, bare, queries(subject, side, form).await?));
+        let count =
+            async |side: Side| per_call(&["queries-child", &engine, side.word(), form, &server]).await;
+        let bare = count(Side::Bare).await?;
+        for (side, note) in &sides {
+            let name = format!("SELECT 1 {name}, default plugins, client side{note}");
+            rows.push(Row::both(name, UNIT, bare, count(*side).await?));
         }
     }
-    Ok(lines)
+    findings.notes.push(
+        "Counted by callgrind on the client's side: the same on every run, whatever else the machine does. No goal names \
+         instructions; they decide where a time is within the noise."
+            .to_owned(),
+    );
+    cluster.shutdown().await;
+    Ok(findings)
 }
 
-async fn queries(subject: &Subject<'_>, side: Side, form: &str) -> Result<f64, AnyError> {
-    per_call(&["queries-child", subject.engine, side.word(), form, subject.address]).await
-}
+const UNIT: &str = "instructions";
 
 async fn per_call(mode: &[&str]) -> Result<f64, AnyError> {
     let (short, long) = (count(mode, CALLS).await?, count(mode, 3 * CALLS).await?);

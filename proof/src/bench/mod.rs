@@ -1,11 +1,27 @@
 //! The benchmarks: both sides in one run, in alternating blocks, reported as ratios.
 
-pub mod call;
+pub mod calls;
+pub mod children;
+pub mod conditions;
+pub mod connect;
+pub mod contended;
 pub mod cores;
+pub mod detection;
+pub mod goal;
 pub mod instructions;
-pub mod loopback;
+pub mod measure;
 pub mod memory;
+pub mod monitors;
+pub mod outage;
+pub mod pipeline;
+pub mod plan;
+pub mod plot;
+pub mod pool;
+pub mod readers;
+pub mod relay;
 pub mod report;
+pub mod setting;
+pub mod stats;
 
 use std::str::FromStr;
 
@@ -30,15 +46,6 @@ impl Side {
             Self::Generic => "generic",
         }
     }
-
-    /// What the name of a measurement ends with.
-    pub fn note(self) -> &'static str {
-        match self {
-            Self::Bare => ", bare against bare",
-            Self::Wrapped => "",
-            Self::Generic => ", by the driver's trait",
-        }
-    }
 }
 
 impl FromStr for Side {
@@ -48,16 +55,4 @@ impl FromStr for Side {
         let sides = [Self::Bare, Self::Wrapped, Self::Generic];
         sides.into_iter().find(|side| side.word() == word).ok_or_else(|| format!("`{word}` is no side"))
     }
-}
-
-/// What the programs that are started for a measurement need to know.
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::exhaustive_structs, reason = "made by the program field by field")]
-pub struct Subject<'a> {
-    /// The engine as an argument.
-    pub engine: &'a str,
-    /// Where its server is.
-    pub address: &'a str,
-    /// Who can be compared.
-    pub sides: &'a [Side],
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use aurora_sim::Engine;
 use aws_wrapper_core::services::Services;
+use aws_wrapper_deadpool::adapter::Adapter;
 
 pub use self::mysql::MySql;
 pub use self::pg::Pg;
@@ -30,20 +31,38 @@ pub trait Driver: 'static {
     const WRAPPED: &'static str;
     /// How a statement names its two parameters.
     const TWO_PARAMETERS: &'static str;
-    /// Most that the wrapper may add to the processor time of a query, as a ratio.
-    const CPU_GOAL: f64;
+    /// A query that takes a minute.
+    const SLEEP: &'static str;
+    /// A read that takes the server five milliseconds, none of them its processor's.
+    const PAUSE: &'static str;
+    /// How many connections of the application's user the server has.
+    const CONNECTIONS: &'static str;
+    /// The server's version, as text.
+    const VERSION: &'static str;
 
     /// Opens wrapped connections.
     type Connector: Send + Sync;
     /// A wrapped connection.
     type Wrapped: Session;
+    /// What pools need to know of these.
+    type Adapter: Adapter<Connector = Self::Connector, Client = Self::Wrapped>;
     /// A wrapped connection as code sees it that is generic over the driver's own trait.
     type Generic: Session;
     /// A connection of the bare driver.
     type Bare: Session;
 
     /// A connector with the default plugins.
-    fn connector(host: &str, port: u16, services: Services) -> Result<Self::Connector, AnyError>;
+    fn connector(host: &str, port: u16, services: Services) -> Result<Self::Connector, AnyError> {
+        Self::connector_with(host, port, services, &[])
+    }
+
+    /// A connector with these parameters.
+    fn connector_with(
+        host: &str,
+        port: u16,
+        services: Services,
+        parameters: &[(&str, &str)],
+    ) -> Result<Self::Connector, AnyError>;
 
     /// What it shares.
     fn services(connector: &Self::Connector) -> &Services;
@@ -57,14 +76,20 @@ pub trait Driver: 'static {
     /// Opens a connection of the bare driver. The address is what the name of the host was resolved to.
     fn bare(host: &str, address: SocketAddr) -> impl Future<Output = Result<Self::Bare, AnyError>> + Send;
 
+    /// The one value of a query that gives a number.
+    fn number(bare: &mut Self::Bare, sql: &str) -> impl Future<Output = Result<i64, AnyError>> + Send;
+
+    /// The one value of a query that gives text.
+    fn words(bare: &mut Self::Bare, sql: &str) -> impl Future<Output = Result<String, AnyError>> + Send;
+
     /// Every row of a query that gives rows of the demo.
     fn rows(bare: &mut Self::Bare, sql: &str) -> impl Future<Output = Result<Vec<RowId>, AnyError>> + Send;
 }
 
 /// One connection. Each method is one call of the driver or the adapter.
-pub trait Session: Send + 'static {
+pub trait Session: Send + Sync + 'static {
     /// A prepared statement.
-    type Statement: Send + Sync;
+    type Statement: Send + Sync + 'static;
 
     /// Runs a statement.
     fn run(&mut self, sql: &str) -> impl Future<Output = Result<(), AnyError>> + Send;
@@ -87,6 +112,12 @@ pub trait Session: Send + 'static {
         &mut self,
         statement: &Self::Statement,
     ) -> impl Future<Output = Result<(), AnyError>> + Send;
+}
+
+/// Runs a prepared query on a connection that is shared.
+pub trait SharedSession: Session {
+    /// As [`ask_prepared`](Session::ask_prepared).
+    fn ask_shared(&self, statement: &Self::Statement) -> impl Future<Output = Result<(), AnyError>> + Send;
 }
 
 const USER: &str = "app";

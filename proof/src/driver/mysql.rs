@@ -21,16 +21,30 @@ impl Driver for MySql {
     const BARE: &'static str = "mysql_async";
     const WRAPPED: &'static str = "aws-wrapper-mysql";
     const TWO_PARAMETERS: &'static str = "?, ?";
-    const CPU_GOAL: f64 = 1.05;
+    const SLEEP: &'static str = "select sleep(60)";
+    const PAUSE: &'static str = "select sleep(0.005)";
+    const CONNECTIONS: &'static str =
+        "select count(*) from information_schema.processlist where user = substring_index(user(), '@', 1)";
+    const VERSION: &'static str = "select version()";
 
     type Connector = Connector;
     type Wrapped = Conn;
+    type Adapter = aws_wrapper_deadpool::mysql::MySql;
     type Generic = Generic<Conn>;
     type Bare = Generic<mysql_async::Conn>;
 
-    fn connector(host: &str, port: u16, services: Services) -> Result<Connector, AnyError> {
+    fn connector_with(
+        host: &str,
+        port: u16,
+        services: Services,
+        parameters: &[(&str, &str)],
+    ) -> Result<Connector, AnyError> {
         let url = format!("mysql://{USER}:{PASSWORD}@{host}:{port}/{DATABASE}?sslmode=disable");
-        Ok(Connector::builder().url(&url)?.services(services).build()?)
+        let mut builder = Connector::builder().url(&url)?.services(services);
+        for (name, value) in parameters {
+            builder = builder.set(name, value)?;
+        }
+        Ok(builder.build()?)
     }
 
     fn services(connector: &Connector) -> &Services {
@@ -58,6 +72,14 @@ impl Driver for MySql {
         Ok(Generic(mysql_async::Conn::new(options).await?))
     }
 
+    async fn number(bare: &mut Self::Bare, sql: &str) -> Result<i64, AnyError> {
+        Ok(bare.0.query_first(sql).await?.ok_or("no row")?)
+    }
+
+    async fn words(bare: &mut Self::Bare, sql: &str) -> Result<String, AnyError> {
+        Ok(bare.0.query_first(sql).await?.ok_or("no row")?)
+    }
+
     async fn rows(bare: &mut Self::Bare, sql: &str) -> Result<Vec<RowId>, AnyError> {
         Ok(bare.0.query(sql).await?)
     }
@@ -67,7 +89,7 @@ impl Driver for MySql {
 #[derive(Debug)]
 pub struct Generic<C>(C);
 
-impl<C: Queryable + 'static> Session for Generic<C> {
+impl<C: Queryable + Sync + 'static> Session for Generic<C> {
     type Statement = mysql_async::Statement;
 
     async fn run(&mut self, sql: &str) -> Result<(), AnyError> {

@@ -8,7 +8,7 @@ use aws_wrapper_pg::{Client, Connector, Statement};
 use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
 
-use super::{AnyError, DATABASE, Driver, PASSWORD, RowId, Session, USER};
+use super::{AnyError, DATABASE, Driver, PASSWORD, RowId, Session, SharedSession, USER};
 
 /// tokio-postgres and aws-wrapper-pg.
 #[derive(Debug)]
@@ -21,16 +21,29 @@ impl Driver for Pg {
     const BARE: &'static str = "tokio-postgres";
     const WRAPPED: &'static str = "aws-wrapper-pg";
     const TWO_PARAMETERS: &'static str = "$1, $2";
-    const CPU_GOAL: f64 = 1.04;
+    const SLEEP: &'static str = "select pg_sleep(60)";
+    const PAUSE: &'static str = "select pg_sleep(0.005)";
+    const CONNECTIONS: &'static str = "select count(*) from pg_stat_activity where usename = current_user";
+    const VERSION: &'static str = "select current_setting('server_version')";
 
     type Connector = Connector;
     type Wrapped = Client;
+    type Adapter = aws_wrapper_deadpool::pg::Pg;
     type Generic = Client;
     type Bare = Bare;
 
-    fn connector(host: &str, port: u16, services: Services) -> Result<Connector, AnyError> {
+    fn connector_with(
+        host: &str,
+        port: u16,
+        services: Services,
+        parameters: &[(&str, &str)],
+    ) -> Result<Connector, AnyError> {
         let url = format!("postgresql://{USER}:{PASSWORD}@{host}:{port}/{DATABASE}?sslmode=disable");
-        Ok(Connector::builder().url(&url)?.services(services).build()?)
+        let mut builder = Connector::builder().url(&url)?.services(services);
+        for (name, value) in parameters {
+            builder = builder.set(name, value)?;
+        }
+        Ok(builder.build()?)
     }
 
     fn services(connector: &Connector) -> &Services {
@@ -55,6 +68,14 @@ impl Driver for Pg {
             let _ = connection.await;
         });
         Ok(Bare { client, driver })
+    }
+
+    async fn number(bare: &mut Bare, sql: &str) -> Result<i64, AnyError> {
+        Ok(bare.client.query_one(sql, &[]).await?.get(0))
+    }
+
+    async fn words(bare: &mut Bare, sql: &str) -> Result<String, AnyError> {
+        Ok(bare.client.query_one(sql, &[]).await?.get(0))
     }
 
     async fn rows(bare: &mut Bare, sql: &str) -> Result<Vec<RowId>, AnyError> {
@@ -115,3 +136,17 @@ macro_rules! session {
 
 session!(Client, Statement, |this| (&*this));
 session!(Bare, tokio_postgres::Statement, |this| this.client);
+
+impl SharedSession for Client {
+    async fn ask_shared(&self, statement: &Statement) -> Result<(), AnyError> {
+        self.query_one(statement, &[]).await?;
+        Ok(())
+    }
+}
+
+impl SharedSession for Bare {
+    async fn ask_shared(&self, statement: &tokio_postgres::Statement) -> Result<(), AnyError> {
+        self.client.query_one(statement, &[]).await?;
+        Ok(())
+    }
+}
