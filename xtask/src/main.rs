@@ -11,9 +11,11 @@ cargo xtask demo [--engine postgres|mysql] [--rounds N] [--connections N] [--pro
     Writes target/demo/report.json and target/demo/timeline.svg.
 cargo xtask test [FILTER]
     The whole test suite: unit tests, documentation tests, and the behaviour suite on real clusters of both engines.
-cargo xtask bench [--engine postgres|mysql] [--blocks N]
-    The loopback ratio against the bare driver, memory per connection, and the pipeline on a mock driver.
-    Writes target/bench/report.md and target/bench/report.json.
+cargo xtask bench [--engine postgres|mysql|both] [--only NAME,...] [--quick]
+    The wrapper against the bare driver in the same run: calls, 64 tasks, connects, memory, monitoring connections,
+    detection of silent hosts, failover, a pool after a failover, reads over readers, instructions.
+    Names: pipeline, calls, contended, connect, memory, monitors, detection, outage, pool, readers, instructions.
+    Writes target/bench/report.md, target/bench/report.json and pictures of the distributions, target/bench/*.svg.
 cargo xtask docs
     Writes docs/parameters.md from the parameter table.
 cargo xtask features

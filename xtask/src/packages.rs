@@ -19,7 +19,12 @@ pub(crate) fn ensure() -> Result<(), String> {
 
 /// Makes sure that the servers of the engine are there that these words name.
 pub(crate) fn ensure_for(words: &[String]) -> Result<(), String> {
-    if words.iter().any(|word| word == "mysql") { ensure_mysql() } else { ensure() }
+    let is_named = |name: &str| words.iter().any(|word| word == name);
+    if is_named("mysql") {
+        return ensure_mysql();
+    }
+    ensure()?;
+    if is_named("both") { ensure_mysql() } else { Ok(()) }
 }
 
 /// Makes sure that MySQL is there, too. Without it all tests run nevertheless, and those that need it fail.

@@ -19,6 +19,18 @@ pub(crate) fn demo(rest: &[String]) -> Result<(), String> {
 }
 
 pub(crate) fn bench(rest: &[String]) -> Result<(), String> {
+    // The one that counts allocations has an allocator of its own, so it is another program.
+    cargo(&[
+        "build",
+        "--release",
+        "--quiet",
+        "--package",
+        "proof",
+        "--bin",
+        "allocations",
+        "--bin",
+        "bench",
+    ])?;
     let mut words = vec!["run", "--release", "--quiet", "--package", "proof", "--bin", "bench", "--"];
     words.extend(rest.iter().map(String::as_str));
     cargo(&words)
