@@ -127,6 +127,11 @@ impl ConnectRequest {
         self.connect_limit = Some(settings.connect_timeout);
     }
 
+    /// Whether a host monitor asks for it.
+    pub(crate) fn is_of_host_monitor(&self) -> bool {
+        self.connect_limit.is_some()
+    }
+
     /// Logs in as `user` instead.
     pub fn set_user(&mut self, user: impl Into<String>) {
         self.user = Some(user.into());

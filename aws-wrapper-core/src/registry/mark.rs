@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::slot::Slot;
@@ -30,7 +30,9 @@ pub(crate) struct Mark {
     word: AtomicU64,
     /// The stamp of the last answer.
     answered: AtomicU32,
-    /// What tells the time. Nothing: calls on this connection are not marked.
+    /// Whether calls on this connection are marked.
+    is_on: AtomicBool,
+    /// What tells the time, where somebody watches.
     pulse: OnceLock<Arc<Pulse>>,
 }
 
@@ -94,7 +96,7 @@ impl Stamp {
 pub(crate) struct Pulse {
     /// The stamp, and in the lowest bit whether a call has to look twice.
     word: AtomicU32,
-    watcher: Option<Weak<dyn Watcher>>,
+    watcher: Weak<dyn Watcher>,
 }
 
 const SLOW: u32 = 1;
@@ -109,14 +111,9 @@ pub(crate) trait Watcher: Send + Sync {
 }
 
 impl Pulse {
-    /// A clock that stands still, for connections nobody watches.
-    pub(crate) fn still() -> Arc<Self> {
-        Arc::new(Self { word: AtomicU32::new(0), watcher: None })
-    }
-
     /// A clock that nobody drives yet.
     pub(crate) fn new(watcher: Weak<dyn Watcher>) -> Arc<Self> {
-        Arc::new(Self { word: AtomicU32::new(SLOW), watcher: Some(watcher) })
+        Arc::new(Self { word: AtomicU32::new(SLOW), watcher })
     }
 
     /// The time as of the next tick.
@@ -142,18 +139,29 @@ impl fmt::Debug for Pulse {
 
 impl Mark {
     pub(super) fn new() -> Self {
-        Self { word: AtomicU64::new(0), answered: AtomicU32::new(0), pulse: OnceLock::new() }
+        Self {
+            word: AtomicU64::new(0),
+            answered: AtomicU32::new(0),
+            is_on: AtomicBool::new(false),
+            pulse: OnceLock::new(),
+        }
+    }
+
+    /// From now on calls are marked.
+    pub(super) fn start(&self) {
+        self.is_on.store(true, Ordering::Release);
     }
 
     /// From now on calls are marked, by the time of `pulse`. The first one stays.
-    pub(super) fn start(&self, pulse: impl FnOnce() -> Arc<Pulse>) {
-        let pulse = self.pulse.get_or_init(pulse);
+    pub(super) fn start_by(&self, pulse: &Arc<Pulse>) {
+        let pulse = self.pulse.get_or_init(|| Arc::clone(pulse));
         self.answered.store(pulse.stamp().0, Ordering::Relaxed);
+        self.start();
     }
 
     /// The connection of this slot is gone.
     pub(super) fn end(&self, id: u64) {
-        let watcher = self.pulse.get().and_then(|pulse| pulse.watcher.as_ref()?.upgrade());
+        let watcher = self.pulse.get().and_then(|pulse| pulse.watcher.upgrade());
         if let Some(watcher) = watcher {
             watcher.forget(id);
         }
@@ -195,11 +203,15 @@ impl Mark {
     /// A call begins. False: it is not counted, because calls are not marked here, or because it is too late.
     #[inline]
     fn enter(&self, slot: &Slot) -> bool {
-        let Some(pulse) = self.pulse.get() else { return false };
-        if pulse.word.load(Ordering::Relaxed) & SLOW != 0 {
+        if !self.is_on.load(Ordering::Relaxed) {
+            return false;
+        }
+        let pulse = self.pulse.get();
+        let is_slow = |pulse: &&Arc<Pulse>| pulse.word.load(Ordering::SeqCst) & SLOW != 0;
+        if let Some(pulse) = pulse.filter(is_slow) {
             look(pulse, slot);
         }
-        let stamp = u64::from(pulse.stamp().0);
+        let stamp = pulse.map_or(0, |pulse| u64::from(pulse.stamp().0));
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if word & ABORTED != 0 || word & CALLS == CALLS {
@@ -219,7 +231,7 @@ impl Mark {
                 Err(newer) => word = newer,
             }
         }
-        if pulse.word.load(Ordering::SeqCst) & SLOW != 0 {
+        if let Some(pulse) = pulse.filter(is_slow) {
             look(pulse, slot);
         }
         true
@@ -250,7 +262,7 @@ impl Mark {
 
 #[cold]
 fn look(pulse: &Pulse, slot: &Slot) {
-    if let Some(watcher) = pulse.watcher.as_ref().and_then(Weak::upgrade) {
+    if let Some(watcher) = pulse.watcher.upgrade() {
         watcher.look(slot);
     }
 }

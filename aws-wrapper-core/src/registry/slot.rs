@@ -133,10 +133,6 @@ impl Slot {
         self.purpose.store(purpose as u8, Ordering::Relaxed);
     }
 
-    pub(crate) fn opened_at(&self) -> Instant {
-        self.opened_at
-    }
-
     /// How long ago it was opened.
     pub fn age(&self) -> Duration {
         self.opened_at.elapsed()
@@ -154,12 +150,12 @@ impl Slot {
 
     /// From now on it is known whether a call is in flight ([`is_busy`](Self::is_busy)), and whether one was dropped.
     pub fn mark_calls(&self) {
-        self.mark.start(Pulse::still);
+        self.mark.start();
     }
 
     /// As [`mark_calls`](Self::mark_calls), by a clock that tells the time.
     pub(crate) fn mark_calls_by(&self, pulse: &Arc<Pulse>) {
-        self.mark.start(|| Arc::clone(pulse));
+        self.mark.start_by(pulse);
     }
 
     pub(crate) fn mark(&self) -> &Mark {

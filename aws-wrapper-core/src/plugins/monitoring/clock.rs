@@ -101,25 +101,20 @@ impl HostMonitors {
 
     pub(crate) fn status(&self) -> Vec<HostMonitorStatus> {
         let watches: Vec<_> = self.state.lock().watches.values().cloned().collect();
-        let mut status: Vec<_> = watches.iter().map(|watch| watch.status()).collect();
+        let known = watches.iter().filter(|watch| !watch.is_forgotten());
+        let mut status: Vec<_> = known.map(|watch| watch.status()).collect();
         status.sort_by(|a, b| (&a.host, a.address).cmp(&(&b.host, b.address)));
         status
     }
 
     /// The time.
-    pub(super) fn now(&self) -> Stamp {
-        self.stamp(Instant::now())
+    pub(super) fn now(&self) -> Now {
+        let late = self.late.lock().iter().copied().collect();
+        Now { stamp: self.stamp(Instant::now()), late }
     }
 
     fn stamp(&self, at: Instant) -> Stamp {
         Stamp::from_millis(at.duration_since(self.origin).as_millis())
-    }
-
-    /// How much time has passed since `stamp`, at least.
-    pub(super) fn age(&self, now: Stamp, stamp: Stamp) -> u64 {
-        let late = self.late.lock();
-        let by = late.iter().find(|late| late.stamp == stamp).map_or(0, |late| late.by);
-        now.since(stamp).saturating_sub(by)
     }
 
     /// Runs a task where the monitors run.
@@ -137,7 +132,8 @@ impl HostMonitors {
     /// A call begins and finds the clock stopped: it is right from now on, and goes on.
     pub(super) fn start(&self, shared: &Arc<Shared>, runtime: MonitorRuntime) {
         let mut state = self.state.lock();
-        if state.is_ticking || shared.is_shut_down() || Handle::try_current().is_err() {
+        let has_runtime = runtime == MonitorRuntime::Dedicated || Handle::try_current().is_ok();
+        if state.is_ticking || shared.is_shut_down() || !has_runtime {
             return;
         }
         state.is_ticking = true;
@@ -197,7 +193,7 @@ impl HostMonitors {
     fn look(&self) -> Look {
         let watches: Vec<_> = self.state.lock().watches.values().cloned().collect();
         let now = self.now();
-        watches.iter().fold(Look::default(), |look, watch| look.and(watch.look(now)))
+        watches.iter().fold(Look::default(), |look, watch| look.and(watch.look(&now)))
     }
 
     /// Stops the clock, unless a call is in flight.
@@ -228,6 +224,20 @@ impl fmt::Debug for HostMonitors {
 
 fn tick_of(profile: &Profile) -> Duration {
     (profile.grace.min(profile.interval) / 8).clamp(SHORTEST_TICK, LONGEST_TICK)
+}
+
+/// A moment, to compare stamps with.
+pub(super) struct Now {
+    stamp: Stamp,
+    late: Vec<Late>,
+}
+
+impl Now {
+    /// How many milliseconds have passed since `stamp`, at least.
+    pub(super) fn since(&self, stamp: Stamp) -> u64 {
+        let late = self.late.iter().find(|late| late.stamp == stamp);
+        self.stamp.since(stamp).saturating_sub(late.map_or(0, |late| late.by))
+    }
 }
 
 /// What a look at connections found.

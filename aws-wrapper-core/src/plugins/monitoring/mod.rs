@@ -107,8 +107,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for HostMonitoring<D> {
 
     async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, D>) -> Result<D::Connection> {
         let connection = next.run(request).await?;
-        // A request for a certain address is a monitor's own.
-        if let (Some(profile), None) = (&self.profile, request.address()) {
+        if let Some(profile) = self.profile.as_ref().filter(|_| !request.is_of_host_monitor()) {
             let slot = self.driver.slot(&connection);
             let target = slot.peer().map_or_else(|| Target::Named(slot.host().clone()), Target::Address);
             let key = WatchKey { family: D::FAMILY, target };

@@ -95,8 +95,11 @@ impl Monitor {
     /// Nothing hangs. Whether the time is over for which the connection is kept.
     async fn rest(&mut self) -> bool {
         self.began = None;
-        self.ping = None;
         self.connecting = None;
+        if self.ping.take().is_some() {
+            // It was never answered, and goes with its connection.
+            self.watch.set_connected(false);
+        }
         let keep = self.watch.is_eager();
         if let Some(profile) = &keep {
             if self.open.as_ref().is_none_or(|probe| probe.has_ended()) {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::clock::Look;
+use super::clock::{Look, Now};
 use super::monitor::Monitor;
 use super::profile::Profile;
 use super::verdict::{Outcome, Verdict, Window};
@@ -77,6 +77,8 @@ struct Slots {
 struct Guarded {
     slot: Weak<Slot>,
     profile: Arc<Profile>,
+    /// When it was opened.
+    since: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -176,7 +178,8 @@ impl HostWatch {
         });
         let mut slots = self.slots.lock();
         slots.host = slot.routed_host().clone();
-        slots.guarded.insert(slot.id(), Guarded { slot: Arc::downgrade(slot), profile });
+        let since = Instant::now();
+        slots.guarded.insert(slot.id(), Guarded { slot: Arc::downgrade(slot), profile, since });
     }
 
     /// From now on the calls on a connection that was admitted are watched.
@@ -208,19 +211,24 @@ impl HostWatch {
         self.is_down.load(Ordering::Acquire)
     }
 
+    /// Whether the host is dead by these timings.
+    fn is_down_for(&self, profile: &Arc<Profile>) -> bool {
+        let state = self.state.lock();
+        state.windows.iter().any(|(known, window)| known == profile && window.verdict() == Verdict::Down)
+    }
+
     /// Whether a call is in flight.
     pub(super) fn is_busy(&self) -> bool {
         self.connections().iter().any(|(slot, _)| slot.is_busy())
     }
 
     /// Looks at all connections, and wakes the monitor if a call waits for too long.
-    pub(super) fn look(&self, now: Stamp) -> Look {
-        let Some(shared) = self.shared.upgrade() else { return Look::default() };
+    pub(super) fn look(&self, now: &Now) -> Look {
         let (mut look, mut has_waited) = (Look::default(), false);
         for (slot, profile) in self.connections() {
             let word = slot.mark().word();
             look.activity = look.activity.wrapping_add(word.number());
-            let Some(age) = age(&shared, &slot, word, now) else { continue };
+            let Some(age) = age(&slot, word, now) else { continue };
             look.in_flight += 1;
             let left = profile.grace_millis().saturating_sub(age);
             has_waited |= left == 0;
@@ -356,10 +364,9 @@ impl HostWatch {
         let mut active = Active::default();
         let now = shared.host_monitors.now();
         for (slot, profile) in self.connections() {
-            let quiet = Duration::from_millis(shared.host_monitors.age(now, slot.mark().answered()));
+            let quiet = Duration::from_millis(now.since(slot.mark().answered()));
             active.quiet = Some(active.quiet.map_or(quiet, |newest| newest.min(quiet)));
-            let waits =
-                age(&shared, &slot, slot.mark().word(), now).is_some_and(|age| age >= profile.grace_millis());
+            let waits = age(&slot, slot.mark().word(), &now).is_some_and(|age| age >= profile.grace_millis());
             if waits && !active.profiles.contains(&profile) {
                 active.profiles.push(profile);
             }
@@ -454,7 +461,7 @@ impl HostWatch {
         for (slot, profile) in self.connections() {
             // A call that ends right now changes the word, and then the abort meets nothing.
             let word = slot.mark().word();
-            match age(shared, &slot, word, now) {
+            match age(&slot, word, &now) {
                 Some(age) => {
                     let is_due = profile.fail_fast || age >= profile.grace_millis();
                     if down.contains(&profile) && is_due && slot.mark().abort(word) {
@@ -485,12 +492,17 @@ impl HostWatch {
         let Some(shared) = self.shared.upgrade() else { return };
         let (host, now) = (self.host(), shared.host_monitors.now());
         let mut count = 0;
-        for (slot, profile) in self.connections() {
-            if slot.opened_at() > alive_at {
-                continue;
-            }
+        let older: Vec<_> = {
+            let slots = self.slots.lock();
+            let is_older = |guarded: &&Guarded| guarded.since <= alive_at;
+            let older = slots.guarded.values().filter(is_older);
+            older
+                .filter_map(|guarded| Some((guarded.slot.upgrade()?, Arc::clone(&guarded.profile))))
+                .collect()
+        };
+        for (slot, profile) in older {
             let word = slot.mark().word();
-            match age(&shared, &slot, word, now) {
+            match age(&slot, word, &now) {
                 Some(age) if age >= profile.grace_millis() => {
                     if slot.mark().abort(word) {
                         count += 1;
@@ -565,7 +577,11 @@ impl Watcher for HostWatch {
         let Some(shared) = self.shared.upgrade() else { return };
         let profile = self.slots.lock().guarded.get(&slot.id()).map(|guarded| Arc::clone(&guarded.profile));
         let Some(profile) = profile else { return };
-        if self.is_down() && profile.fail_fast {
+        if self.is_down() && profile.fail_fast && self.is_down_for(&profile) {
+            // As for a call in flight, so that a pool is told the same.
+            if slot.mark().abort(slot.mark().word()) {
+                self.state.lock().counters.aborted += 1;
+            }
             slot.abort(dead(&self.host()));
         }
         if self.is_down() && !self.state.lock().is_running {
@@ -602,12 +618,11 @@ impl fmt::Debug for HostWatch {
 }
 
 /// How long a connection with a call in flight has not been answered; nothing if no call is, or it was given up.
-fn age(shared: &Shared, slot: &Slot, word: Word, now: Stamp) -> Option<u64> {
+fn age(slot: &Slot, word: Word, now: &Now) -> Option<u64> {
     if !word.is_busy() || word.is_aborted() || slot.has_ended() {
         return None;
     }
-    let monitors = &shared.host_monitors;
-    Some(monitors.age(now, word.began()).min(monitors.age(now, slot.mark().answered())))
+    Some(now.since(word.began()).min(now.since(slot.mark().answered())))
 }
 
 fn dead(host: &HostKey) -> EndReason {
