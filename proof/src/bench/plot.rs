@@ -45,7 +45,7 @@ const LANE: f64 = 46.0;
 /// Dots a lane; more would hide each other.
 const DOTS: usize = 400;
 /// Beyond this quantile of a lane a sample is drawn at the margin, so that one outlier does not flatten the rest.
-const SHOWN: f64 = 0.99;
+const SHOWN: f64 = 0.98;
 
 const INK: &str = "#1f2933";
 const MUTED: &str = "#7b8794";
