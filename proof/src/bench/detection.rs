@@ -132,6 +132,11 @@ pub async fn measure<D: Driver>(plan: &Plan) -> Result<Findings, AnyError> {
          first (monitoring_connect_timeout_ms=100); with the others it is open (failure_detection_eager_connect)."
             .to_owned(),
     );
+    findings.notes.push(
+        "A probe that ends late because this process did not get a processor proves nothing and does not count, so on a \
+         machine with too much to do a round may take an interval (200 ms) or more longer."
+            .to_owned(),
+    );
     let file = format!("{}-detection.svg", D::ENGINE);
     findings
         .plots

@@ -25,6 +25,8 @@ const CONNECTIONS: usize = 500;
 /// How many the bare side opens at the same time: the rate does not grow beyond it.
 const AT_ONCE: usize = 16;
 const PROMOTE_AFTER: Duration = Duration::from_millis(500);
+/// For what was closed to be noticed by this side's tasks.
+const ARRIVAL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Each round on a fresh cluster of three: one failover for either side.
@@ -60,8 +62,8 @@ pub async fn measure<D: Driver>(plan: &Plan) -> Result<Findings, AnyError> {
             .goal(Goal::Exactly(0.0)),
     ];
     let mut notes = vec![format!(
-        "aws-wrapper-deadpool with 500 idle connections; the writer is killed, 500 tasks ask for a connection at once and \
-         run `SELECT 1` on it, a reader is promoted {} ms later. The bare side opens 500 connections to the new writer, \
+        "aws-wrapper-deadpool with 500 idle connections; the writer is killed; when its connections have ended 500 tasks ask \
+         for one at once and run `SELECT 1` on it; a reader is promoted {} ms later. The bare side opens 500 connections to the new writer, \
          whose address it is told, {AT_ONCE} at a time and runs `SELECT 1` on each, from the moment after another \
          failover. {} round(s), the sides in turn; the old writer stays down.",
         PROMOTE_AFTER.as_millis(),
@@ -97,12 +99,15 @@ async fn pooled<D: Driver>(cluster: &Cluster) -> Result<Round, AnyError> {
 
     let failover =
         cluster.failover(FailoverOptions::default().promote_after(PROMOTE_AFTER).restart_old(false));
-    // The tasks begin when the writer has died: connections in use would have an error each.
-    let mut witness = D::bare(setting::NAME, cluster.direct_address(&cluster.writer())).await?;
+    let writer = cluster.writer();
+    // The tasks begin when the ends of the idle connections have reached this side. Before that one that is handed out
+    // has an error as one in use has. Attempts to connect count here too, so this does not wait for ever.
     let tasks = async {
-        while witness.ask("SELECT 1").await.is_ok() {
+        let latest = Instant::now() + PROMOTE_AFTER / 2;
+        while cluster.proxy_connections(&writer) > 0 && Instant::now() < latest {
             sleep(Duration::from_millis(2)).await;
         }
+        sleep(ARRIVAL).await;
         timeout(PATIENCE, checked_out::<D>(&pool)).await?
     };
     let (report, taken) = tokio::join!(failover, tasks);
