@@ -180,6 +180,8 @@ impl<A: Adapter> Manager<A> {
             Fitness::Unfit(why) => return Err(why.into()),
             _ => Known::Doubtful,
         };
+        // Somebody has just lost the host; a driver that does not look at idle sockets would not know.
+        let known = if self.core().topology().is_down(slot.routed_host()) { Known::Doubtful } else { known };
         if self.rules.max_lifetime.is_some_and(|limit| slot.age() >= lifetime(limit, slot.id())) {
             return Err(Discard::Expired);
         }

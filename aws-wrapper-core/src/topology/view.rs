@@ -14,7 +14,7 @@ use crate::dialect::{self, DatabaseDialect, ProbeAnswer};
 use crate::driver::{DriverDialect, Family};
 use crate::endpoint::{Endpoint, HostPattern};
 use crate::error::{Error, ErrorKind, Phase, Result};
-use crate::host::{Host, HostKey, Role};
+use crate::host::{Availability, Host, HostKey, Role};
 use crate::registry::{Identity, Slot};
 use crate::services::Shared;
 use crate::topology::cluster::{Cluster, ClusterSeed, Prober, Verify};
@@ -122,6 +122,11 @@ impl Topology {
             host.availability = self.shared.availability.effective(&host.key, &self.settings.availability);
         }
         hosts
+    }
+
+    /// Whether `host` could not be reached when it was last tried, less than five minutes ago.
+    pub fn is_down(&self, host: &HostKey) -> bool {
+        self.shared.availability.get(host) == Availability::NotAvailable
     }
 
     /// From now on every connection of the application is tracked.
