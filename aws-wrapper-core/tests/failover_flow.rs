@@ -307,6 +307,21 @@ mod switchover {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_commit_refused_by_a_demoted_writer_is_a_lost_transaction() {
+        let world = World::new();
+        world.driver.refuse_commits();
+        let client = world.settled(&[]).await;
+        client.begin().await.unwrap();
+        client.query("insert").await.unwrap();
+        world.cluster.promote("i-2");
+        let error = client.commit().await.unwrap_err();
+        // The server's answer to the question about its role says that no transaction is open: it has rolled back.
+        assert_eq!(error.kind(), UNKNOWN);
+        assert_eq!(error.transaction_outcome(), TransactionOutcome::RolledBack);
+        assert_eq!(error.retry_advice(), RetryAdvice::RetryTransaction);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn without_rollback_on_switch_the_old_connection_is_closed_as_it_is() {
         let world = World::new();
         let client = world.settled(&[("rollback_on_switch", "false")]).await;

@@ -68,6 +68,7 @@ struct Script {
     connects: Vec<Dialled>,
     configured: Vec<HostKey>,
     rolled_back: usize,
+    refuses_commits: bool,
 }
 
 /// What the driver can be made to do otherwise.
@@ -163,6 +164,11 @@ impl FakeDriver {
     /// Connections that were prepared to take the place of another, by host.
     pub fn configured(&self) -> Vec<HostKey> {
         self.script.lock().configured.clone()
+    }
+
+    /// Readers refuse commits from now on, as `MySQL` does: they roll back, and only their next answer tells the state.
+    pub fn refuse_commits(&self) {
+        self.script.lock().refuses_commits = true;
     }
 
     /// How often the wrapper rolled a transaction back.
@@ -262,6 +268,8 @@ pub struct FakeConnection {
     driver: FakeDriver,
     startup_role: Option<Role>,
     is_read_only: AtomicBool,
+    /// The server has rolled back and has not said so.
+    is_rolled_back: AtomicBool,
     settings: Vec<String>,
 }
 
@@ -344,6 +352,12 @@ impl FakeConnection {
             let text = "cannot execute INSERT in a read-only transaction";
             return Err(FakeError::new(DriverClass::Role, Some("25006"), text));
         }
+        if first == "commit" && is_reader && self.driver.script.lock().refuses_commits {
+            self.is_rolled_back.store(true, Ordering::Relaxed);
+            let text = "the server is running with the --read-only option";
+            return Err(FakeError::new(DriverClass::Role, Some("HY000"), text));
+        }
+        let state = if self.is_rolled_back.swap(false, Ordering::Relaxed) { Idle } else { state };
         match first {
             "begin" => {
                 self.is_read_only.store(sql.contains("read only"), Ordering::Relaxed);
@@ -430,8 +444,15 @@ impl DriverDialect for FakeDriver {
         place.pass().await?;
         let is_plain = self.script.lock().is_plain;
         let startup_role = is_plain.then(|| self.role(place.name()));
-        let (driver, is_read_only) = (self.clone(), AtomicBool::new(false));
-        Ok(FakeConnection { place, slot, driver, startup_role, is_read_only, settings: Vec::new() })
+        Ok(FakeConnection {
+            place,
+            slot,
+            driver: self.clone(),
+            startup_role,
+            is_read_only: AtomicBool::default(),
+            is_rolled_back: AtomicBool::default(),
+            settings: Vec::new(),
+        })
     }
 
     async fn fetch_text(&self, connection: &mut FakeConnection, sql: &str) -> Result<Table, FakeError> {

@@ -225,10 +225,18 @@ impl<D: DriverDialect> Failover<D> {
         self.search.run(mode, deadline, attempts).await
     }
 
-    async fn fail_over(&self, call: &Call<'_, D>, lost: &Arc<Slot>, trigger: Trigger, error: Error) -> Error {
+    async fn fail_over(
+        &self,
+        call: &Call<'_, D>,
+        lost: &Arc<Slot>,
+        trigger: Trigger,
+        known: TransactionState,
+        error: Error,
+    ) -> Error {
         let started = Instant::now();
         let statement_may_have_run = error.statement_may_have_run() && trigger != Trigger::Demoted;
-        let (was_in_transaction, commit_in_flight) = transaction_of(call, lost, statement_may_have_run);
+        let (was_in_transaction, commit_in_flight) =
+            transaction_of(call, lost, known, statement_may_have_run);
         let mut report = FailoverReport {
             old_host: Some(lost.routed_host().clone()),
             was_in_transaction,
@@ -312,6 +320,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Failover<D> {
     }
 
     async fn recover(&self, call: &Call<'_, D>, error: Error) -> Recovery {
+        let before = call.current_slot().map(|slot| (slot.id(), slot.last_known_transaction()));
         let Some(trigger) = self.trigger(call, &error).await else {
             return Recovery::Fail(error);
         };
@@ -320,13 +329,14 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Failover<D> {
         let since = Instant::now();
         let _turn = call.logical().switching().lock().await;
         match (call.current_slot(), call.logical().last_switch()) {
-            (Some(lost), _) => match call.logical().failure_since(&lost, since) {
-                Some(mut report) => {
+            (Some(lost), _) => {
+                if let Some(mut report) = call.logical().failure_since(&lost, since) {
                     report.statement_may_have_run = error.statement_may_have_run();
-                    Recovery::Handled(Error::failover(FailoverOutcome::Failed, report, error))
+                    return Recovery::Handled(Error::failover(FailoverOutcome::Failed, report, error));
                 }
-                None => Recovery::Handled(self.fail_over(call, &lost, trigger, error).await),
-            },
+                let known = state_at_the_error(before, &lost, trigger);
+                Recovery::Handled(self.fail_over(call, &lost, trigger, known, error).await)
+            }
             (None, Some((outcome, mut report))) => {
                 report.statement_may_have_run = error.statement_may_have_run();
                 Recovery::Handled(Error::failover(outcome, report, error))
@@ -336,9 +346,28 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Failover<D> {
     }
 }
 
+/// The last state known when the error came; `before` is that of a slot by its id.
+///
+/// The answer to the question about the role comes with the state of after the error, when the server may have rolled
+/// back: a commit that a demoted writer refused would pass for a lone statement.
+fn state_at_the_error(
+    before: Option<(u64, TransactionState)>,
+    lost: &Slot,
+    trigger: Trigger,
+) -> TransactionState {
+    match before {
+        Some((id, known)) if trigger == Trigger::Demoted && id == lost.id() => known,
+        _ => lost.last_known_transaction(),
+    }
+}
+
 /// Whether a transaction was open on the lost connection, and whether it, or this call, may have been committed.
-fn transaction_of<D: DriverDialect>(call: &Call<'_, D>, lost: &Slot, may_have_run: bool) -> (bool, bool) {
-    let known = lost.last_known_transaction();
+fn transaction_of<D: DriverDialect>(
+    call: &Call<'_, D>,
+    lost: &Slot,
+    known: TransactionState,
+    may_have_run: bool,
+) -> (bool, bool) {
     let commits = may_have_run && call.commits_open();
     // The state may have come with the answer to a commit that never got it.
     let was_open = commits || matches!(known, TransactionState::InTransaction | TransactionState::Failed);
