@@ -1,6 +1,7 @@
 //! What the programs of this package share.
 
 pub mod bench;
+pub mod chaos;
 pub mod demo;
 pub mod driver;
 pub mod names;
