@@ -16,6 +16,9 @@ cargo xtask bench [--engine postgres|mysql|both] [--only NAME,...] [--quick]
     detection of silent hosts, failover, a pool after a failover, reads over readers, instructions.
     Names: pipeline, calls, contended, connect, memory, monitors, detection, outage, pool, readers, instructions.
     Writes target/bench/report.md, target/bench/report.json and pictures of the distributions, target/bench/*.svg.
+cargo xtask chaos [--engine postgres|mysql] [--seed N] [--minutes M | --seconds S] [--schedules K]
+    A pool of 50 on a cluster on which random faults are played, and a check that nothing was lost, doubled, answered by
+    the wrong server, told wrongly, late or left over. The same seed plays the same faults. Fails if a promise was broken.
 cargo xtask docs
     Writes docs/parameters.md from the parameter table.
 cargo xtask features
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         "demo" => packages::ensure_for(rest).and_then(|()| run::demo(rest)),
         "test" => packages::ensure_all().and_then(|()| run::test(rest)),
         "bench" => packages::ensure_for(rest).and_then(|()| run::bench(rest)),
+        "chaos" => packages::ensure_for(rest).and_then(|()| run::chaos(rest)),
         "docs" => run::docs(),
         "features" => run::features(),
         "help" | "--help" | "-h" => {

@@ -36,6 +36,12 @@ pub(crate) fn bench(rest: &[String]) -> Result<(), String> {
     cargo(&words)
 }
 
+pub(crate) fn chaos(rest: &[String]) -> Result<(), String> {
+    let mut words = vec!["run", "--release", "--quiet", "--package", "proof", "--bin", "chaos", "--"];
+    words.extend(rest.iter().map(String::as_str));
+    cargo(&words)
+}
+
 pub(crate) fn test(rest: &[String]) -> Result<(), String> {
     let mut words = vec!["test", "--workspace", "--no-fail-fast"];
     words.extend(rest.iter().map(String::as_str));
