@@ -44,7 +44,16 @@ async fn run<T: Target>(arguments: &Arguments) -> Result<ExitCode, AnyError> {
             Some(stand) => stand,
             None => Stand::start::<T>().await?,
         };
-        let outcome = current.run::<T>(&schedule).await?;
+        let outcome = match current.run::<T>(&schedule).await {
+            Ok(outcome) => outcome,
+            // Nothing can be said of the wrapper then; the next schedule gets another cluster.
+            Err(error) => {
+                println!("  NOT JUDGED, the simulator failed: {error}");
+                report.not_judged(seed);
+                current.end().await;
+                continue;
+            }
+        };
         println!(
             "  {} acknowledged writes, {} errors, {} violations, {:.1}s",
             outcome.writes[0],

@@ -88,7 +88,7 @@ impl Journal {
         });
         let result = work.await;
         let now = self.now();
-        slow.took = now - began;
+        slow.took = now.saturating_sub(began);
         self.note(|notes| {
             notes.running.remove(&worker);
             *notes.calls.entry(call).or_default() += 1;
@@ -110,7 +110,11 @@ impl Journal {
     pub(crate) fn unfinished(&self) -> Vec<Slow> {
         let now = self.now();
         self.note(|notes| {
-            notes.running.values().map(|slow| Slow { took: now - slow.began, ..slow.clone() }).collect()
+            notes
+                .running
+                .values()
+                .map(|slow| Slow { took: now.saturating_sub(slow.began), ..slow.clone() })
+                .collect()
         })
     }
 }

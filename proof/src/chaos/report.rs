@@ -27,6 +27,7 @@ pub struct Report {
     heard: u64,
     memory: Vec<u64>,
     violations: Vec<(u64, Violation)>,
+    not_judged: Vec<u64>,
 }
 
 fn add<K: Ord + Clone>(sum: &mut BTreeMap<K, u64>, more: &BTreeMap<K, u64>) {
@@ -52,6 +53,7 @@ impl Report {
             heard: 0,
             memory: Vec::new(),
             violations: Vec::new(),
+            not_judged: Vec::new(),
         }
     }
 
@@ -73,9 +75,14 @@ impl Report {
         self.violations.extend(outcome.violations.into_iter().map(|violation| (seed, violation)));
     }
 
-    /// Whether every promise was kept.
+    /// Adds a schedule that says nothing, because the simulator failed.
+    pub fn not_judged(&mut self, seed: u64) {
+        self.not_judged.push(seed);
+    }
+
+    /// Whether every promise was kept, and there was a schedule to show it.
     pub fn is_clean(&self) -> bool {
-        self.violations.is_empty()
+        self.violations.is_empty() && !self.seeds.is_empty()
     }
 
     /// For people.
@@ -86,6 +93,9 @@ impl Report {
         };
         let total: u64 = self.faults.values().sum();
         line(&mut text, "seeds", format!("{:?}", self.seeds));
+        if !self.not_judged.is_empty() {
+            line(&mut text, "not judged, because the simulator failed", format!("{:?}", self.not_judged));
+        }
         let faults: Vec<_> =
             self.faults.iter().map(|(fault, count)| format!("{} {count}", fault.name())).collect();
         line(&mut text, "faults", format!("{total} ({})", faults.join(", ")));

@@ -310,7 +310,7 @@ fn outages(history: &History) -> Vec<Duration> {
     let mut done: Vec<At> =
         history.writes.iter().filter(|write| write.told == Told::Done).map(|write| write.ended).collect();
     done.sort_unstable();
-    let gaps = done.windows(2).map(|pair| pair[1] - pair[0]);
+    let gaps = done.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
     let mut outages: Vec<_> = gaps.filter(|gap| *gap > NOTICED).collect();
     outages.sort_unstable_by(|a, b| b.cmp(a));
     outages
