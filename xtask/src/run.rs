@@ -37,7 +37,7 @@ pub(crate) fn bench(rest: &[String]) -> Result<(), String> {
 }
 
 pub(crate) fn chaos(rest: &[String]) -> Result<(), String> {
-    let mut words = vec!["run", "--release", "--quiet", "--package", "proof", "--bin", "chaos", "--"];
+    let mut words = vec!["run", "--quiet", "--package", "proof", "--bin", "chaos", "--"];
     words.extend(rest.iter().map(String::as_str));
     cargo(&words)
 }
