@@ -1,6 +1,6 @@
 //! Chaos: an application on a pool, a cluster on which everything goes wrong, and what must hold nevertheless.
 //!
-//! A [`Schedule`] is made from a seed alone. [`run`](run::run_schedule) plays it against a cluster of `aurora-sim` while
+//! A [`Schedule`] is made from a seed alone. [`Stand::run`] plays it against a cluster of `aurora-sim` while
 //! the workload runs, puts everything right, waits until all workers work again, ends the pool, and gives what was seen
 //! to [`check`](check::check).
 
