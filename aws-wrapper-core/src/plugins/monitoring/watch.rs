@@ -211,12 +211,6 @@ impl HostWatch {
         self.is_down.load(Ordering::Acquire)
     }
 
-    /// Whether the host is dead by these timings.
-    fn is_down_for(&self, profile: &Arc<Profile>) -> bool {
-        let state = self.state.lock();
-        state.windows.iter().any(|(known, window)| known == profile && window.verdict() == Verdict::Down)
-    }
-
     /// Whether a call is in flight.
     pub(super) fn is_busy(&self) -> bool {
         self.connections().iter().any(|(slot, _)| slot.is_busy())
@@ -466,6 +460,7 @@ impl HostWatch {
                     let is_due = profile.fail_fast || age >= profile.grace_millis();
                     if down.contains(&profile) && is_due && slot.mark().abort(word) {
                         (count, silent) = (count + 1, silent.max(age));
+                        self.count_abort(Duration::from_millis(silent));
                         slot.abort(dead(host));
                     }
                 }
@@ -473,11 +468,6 @@ impl HostWatch {
             }
         }
         let silent_for = Duration::from_millis(silent);
-        if count > 0 {
-            let mut state = self.state.lock();
-            state.counters.aborted += count;
-            state.counters.last_detection = Some(silent_for);
-        }
         if is_news {
             tracing::warn!(%host, address = ?self.address(), ?silent_for, aborted = count, "the host is dead");
             shared.events.send(Event::HostUnhealthy { host: host.clone(), silent_for });
@@ -485,6 +475,13 @@ impl HostWatch {
         if count > 0 {
             shared.events.send(Event::ConnectionsAborted { host: host.clone(), count });
         }
+    }
+
+    /// Before the call is woken: whoever it tells may look at the status.
+    fn count_abort(&self, silent_for: Duration) {
+        let mut state = self.state.lock();
+        state.counters.aborted += 1;
+        state.counters.last_detection = Some(silent_for);
     }
 
     /// The server was started again after `alive_at`: connections from before that moment are gone, though nobody said so.
@@ -577,7 +574,7 @@ impl Watcher for HostWatch {
         let Some(shared) = self.shared.upgrade() else { return };
         let profile = self.slots.lock().guarded.get(&slot.id()).map(|guarded| Arc::clone(&guarded.profile));
         let Some(profile) = profile else { return };
-        if self.is_down() && profile.fail_fast && self.is_down_for(&profile) {
+        if self.is_down() && profile.fail_fast {
             // As for a call in flight, so that a pool is told the same.
             if slot.mark().abort(slot.mark().word()) {
                 self.state.lock().counters.aborted += 1;
