@@ -123,7 +123,7 @@ impl Registry {
         slot.mark_calls();
         slot.track_in(cluster);
         // Who looks through the list comes before or after: one of the two sees the other.
-        if self.role_epochs.was_demoted(host, slot.opened_in()) {
+        if self.role_epochs.was_demoted(host, slot.epoch()) {
             slot.retire();
         }
     }
@@ -251,6 +251,22 @@ mod tests {
         }
         for _ in 0..2 {
             is_done.recv_timeout(Duration::from_secs(60)).expect("nobody waits for ever");
+        }
+    }
+
+    #[test]
+    fn a_connection_proved_at_the_writer_is_not_of_the_time_before() {
+        for is_proved in [false, true] {
+            let registry = Arc::new(Registry::default());
+            let (cluster, host) = (Arc::from("c"), HostKey::new("h", 1).unwrap());
+            let slot = registry.open(host.clone(), Purpose::Monitoring);
+            // The host loses its role and gets it back; then a monitor's connection becomes a session's.
+            registry.demote("c", &Host::new(host.clone(), Role::Writer));
+            if is_proved {
+                slot.leads_to_the_writer();
+            }
+            registry.track(&slot, &cluster, &host);
+            assert_eq!(slot.fitness() == Fitness::Fit, is_proved);
         }
     }
 

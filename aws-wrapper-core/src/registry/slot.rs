@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -23,7 +24,8 @@ pub struct Slot {
     /// Whether it is (still) one of the wrapper's own, and if not, what it was opened for.
     purpose: AtomicU8,
     opened_at: Instant,
-    opened_in: RoleEpoch,
+    /// When it was opened, or proved to lead to the writer, in the history of writers.
+    epoch: Mutex<RoleEpoch>,
     /// The address that was dialled in the end.
     peer: OnceLock<SocketAddr>,
     /// The cluster whose change of the writer it follows.
@@ -82,7 +84,7 @@ impl Slot {
             host,
             purpose: AtomicU8::new(purpose as u8),
             opened_at: Instant::now(),
-            opened_in: registry.role_epochs.now(),
+            epoch: Mutex::new(registry.role_epochs.now()),
             peer: OnceLock::new(),
             tracked_in: OnceLock::new(),
             status: AtomicU32::new(0),
@@ -196,9 +198,16 @@ impl Slot {
         }
     }
 
-    /// The moment in the history of writers in which it was opened.
-    pub fn opened_in(&self) -> RoleEpoch {
-        self.opened_in
+    /// The moment in the history of writers in which it was opened, or proved to lead to the writer.
+    pub fn epoch(&self) -> RoleEpoch {
+        *self.epoch.lock()
+    }
+
+    /// It was just proved to lead to the writer, whatever its host was when it was opened.
+    pub(crate) fn leads_to_the_writer(&self) {
+        if let Some(registry) = self.registry.upgrade() {
+            *self.epoch.lock() = registry.role_epochs.now();
+        }
     }
 
     pub(super) fn track_in(&self, cluster: &Arc<str>) {

@@ -148,6 +148,7 @@ impl<D: DriverDialect> Search<D> {
             slot.identify(Identity::new(host_id, Role::Writer, Some(writer.clone())));
         }
         slot.serves(Purpose::Switch);
+        slot.leads_to_the_writer();
         Some(connection)
     }
 
