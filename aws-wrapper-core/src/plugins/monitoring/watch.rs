@@ -239,8 +239,7 @@ impl HostWatch {
     /// Whether nobody has used the host for so long that it need not be known any more.
     pub(super) fn is_forgotten(&self) -> bool {
         let state = self.state.lock();
-        let disposal = state.windows.iter().map(|(profile, _)| profile.disposal).max().unwrap_or_default();
-        !state.is_running && self.is_unused(disposal)
+        !state.is_running && self.is_unused(state.disposal())
     }
 
     fn is_unused(&self, limit: Duration) -> bool {
@@ -539,8 +538,7 @@ impl HostWatch {
     /// Whether the monitor of a dead host may end, because nobody has been there for long.
     pub(super) fn end_if_unused(&self) -> bool {
         let mut state = self.state.lock();
-        let disposal = state.windows.iter().map(|(profile, _)| profile.disposal).max().unwrap_or_default();
-        let is_unused = self.is_unused(disposal);
+        let is_unused = self.is_unused(state.disposal());
         if is_unused {
             state.is_running = false;
             state.counters.is_connected = false;
@@ -564,6 +562,11 @@ impl HostWatch {
 }
 
 impl State {
+    /// How long what is known is kept without a connection.
+    fn disposal(&self) -> Duration {
+        self.windows.iter().map(|(profile, _)| profile.disposal).max().unwrap_or_default()
+    }
+
     fn verdict(&self) -> Verdict {
         self.windows.iter().map(|(_, window)| window.verdict()).max().unwrap_or_default()
     }
