@@ -24,13 +24,9 @@ pub struct Link<D: DriverDialect> {
 }
 
 impl<D: DriverDialect> Link<D> {
-    /// A logical connection that starts on the physical connection of `slot`.
-    pub fn new(connector: Connector<D>, slot: &Arc<Slot>) -> Self {
-        Self::of_role(connector, slot, None)
-    }
-
-    /// As [`new`](Self::new), for one that was opened to a certain host of that role.
-    pub fn of_role(connector: Connector<D>, slot: &Arc<Slot>, role: Option<Role>) -> Self {
+    /// A logical connection that starts on the physical connection of `slot`; with a role if it was opened to a certain host
+    /// of that role.
+    pub fn new(connector: Connector<D>, slot: &Arc<Slot>, role: Option<Role>) -> Self {
         let logical = Arc::new(Logical::of_role(Arc::clone(slot), role));
         Self { _cluster: connector.cluster_session(), connector, logical }
     }

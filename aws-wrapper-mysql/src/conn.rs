@@ -141,7 +141,7 @@ pub(crate) fn text(query: &[u8]) -> Cow<'_, str> {
 
 impl Conn {
     pub(crate) fn new(core: CoreConnector<MysqlDriver>, physical: Physical, role: Option<Role>) -> Self {
-        let link = Arc::new(Shared::of_role(core, physical.slot(), role));
+        let link = Arc::new(Shared::new(core, physical.slot(), role));
         Self { physical, link, transaction: None, rollback_due: None, told: false, infile_handler: None }
     }
 

@@ -94,7 +94,7 @@ macro_rules! lend {
 
 impl Client {
     pub(crate) fn new(core: CoreConnector<PgDriver>, physical: Physical, role: Option<Role>) -> Self {
-        let shared = Shared::of_role(core, physical.slot(), role);
+        let shared = Shared::new(core, physical.slot(), role);
         physical.delivery.to(shared.logical().session().inbox());
         Self { current: Current::new(physical), shared: Arc::new(shared) }
     }
