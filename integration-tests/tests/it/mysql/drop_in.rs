@@ -155,7 +155,9 @@ fn is_duplicate<T: std::fmt::Debug>(result: mysql_async::Result<T>) {
 #[test]
 fn the_wrappers_own_error_is_found_in_the_drivers() {
     on_cluster::<MySql>(3, async |cluster| {
-        let mut conn = cluster.connector::<MySql>(&[]).connect().await.unwrap();
+        // Without the tracker: it may close the idle connection first, and then the driver has no error to show.
+        let plugins = [("plugins", "initial_connection,failover,efm")];
+        let mut conn = cluster.connector::<MySql>(&plugins).connect().await.unwrap();
         cluster.replace_writer().await;
         let error = conn.query_drop("SELECT 1").await.unwrap_err();
         let found = wrapper_error(&error).expect("a failover is told by the wrapper");
