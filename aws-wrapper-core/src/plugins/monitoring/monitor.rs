@@ -100,7 +100,7 @@ impl Monitor {
             // It was never answered, and goes with its connection.
             self.watch.set_connected(false);
         }
-        let keep = self.watch.is_eager();
+        let keep = self.watch.eager_profile();
         if let Some(profile) = &keep {
             if self.open.as_ref().is_none_or(|probe| probe.has_ended()) {
                 self.open_early(profile).await;

@@ -1,5 +1,8 @@
 //! What is known of one address: its connections, their timings, and whether it is alive.
 
+mod judged;
+mod state;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,16 +14,17 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::judged::dead;
+pub use self::state::HostMonitorStatus;
+use self::state::State;
 use super::clock::{Look, Now};
 use super::monitor::Monitor;
 use super::profile::Profile;
-use super::verdict::{Outcome, Verdict, Window};
+use super::verdict::Verdict;
 use crate::config::settings::MonitorRuntime;
 use crate::driver::Family;
-use crate::error::Error;
-use crate::events::Event;
-use crate::host::{Availability, HostKey};
-use crate::registry::{EndReason, Pulse, Purpose, Slot, Stamp, Watcher, Word};
+use crate::host::HostKey;
+use crate::registry::{Pulse, Purpose, Slot, Stamp, Watcher, Word};
 use crate::services::Shared;
 use crate::topology::cluster::Prober;
 use crate::topology::contexts::Contexts;
@@ -81,63 +85,6 @@ struct Guarded {
     since: Instant,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    windows: Vec<(Arc<Profile>, Window)>,
-    /// Whether the monitor's task runs.
-    is_running: bool,
-    /// Whether it has to look again before it may end.
-    is_woken: bool,
-    counters: Counters,
-    last_error: Option<String>,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Counters {
-    alive: u64,
-    unreachable: u64,
-    inconclusive: u64,
-    passive: u64,
-    downs: u64,
-    aborted: u64,
-    last_detection: Option<Duration>,
-    is_connected: bool,
-}
-
-/// The state of one watched host, for people and metrics.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct HostMonitorStatus {
-    /// The instance, as far as it is known, else the name that was dialled.
-    pub host: HostKey,
-    /// The address, unless it is a socket of the file system.
-    pub address: Option<SocketAddr>,
-    /// Whether the host is alive.
-    pub verdict: Verdict,
-    /// Connections that are watched.
-    pub connections: usize,
-    /// Whether the host's monitor runs: only while a call needs it, and for a while after.
-    pub is_running: bool,
-    /// Whether its own connection to the host is open.
-    pub is_connected: bool,
-    /// Probes that were answered, also by a refusal.
-    pub probes_alive: u64,
-    /// Probes that were not.
-    pub probes_unreachable: u64,
-    /// Probes that say nothing about the host.
-    pub probes_inconclusive: u64,
-    /// Probes that were not needed, because another connection was answered.
-    pub probes_passive: u64,
-    /// How often the host was found dead.
-    pub downs: u64,
-    /// Connections that were ended because the host was dead.
-    pub aborted: u64,
-    /// From the last sign of life to the end of the call, when a call was last ended.
-    pub last_detection: Option<Duration>,
-    /// What the last probe without an answer ran into, until one is answered.
-    pub last_error: Option<String>,
-}
-
 /// Which connections wait for too long.
 #[derive(Debug, Default)]
 pub(super) struct Active {
@@ -170,12 +117,7 @@ impl HostWatch {
     pub(super) fn admit(&self, slot: &Arc<Slot>, profile: &Arc<Profile>) {
         // Both locks at once: a monitor that ends for want of connections forgets all timings.
         let mut state = self.state.lock();
-        let known =
-            state.windows.iter().find(|(known, _)| known == profile).map(|(known, _)| Arc::clone(known));
-        let profile = known.unwrap_or_else(|| {
-            state.windows.push((Arc::clone(profile), Window::default()));
-            Arc::clone(profile)
-        });
+        let profile = state.shared_profile(profile);
         let mut slots = self.slots.lock();
         slots.host = slot.routed_host().clone();
         let since = Instant::now();
@@ -273,9 +215,13 @@ impl HostWatch {
     }
 
     fn connections(&self) -> Vec<(Arc<Slot>, Arc<Profile>)> {
+        self.connections_if(|_| true)
+    }
+
+    fn connections_if(&self, is_wanted: impl Fn(&Guarded) -> bool) -> Vec<(Arc<Slot>, Arc<Profile>)> {
         let slots = self.slots.lock();
         let alive = |guarded: &Guarded| Some((guarded.slot.upgrade()?, Arc::clone(&guarded.profile)));
-        slots.guarded.values().filter_map(alive).collect()
+        slots.guarded.values().filter(|guarded| is_wanted(guarded)).filter_map(alive).collect()
     }
 
     /// Starts the monitor, or has it look again.
@@ -337,8 +283,8 @@ impl HostWatch {
         self.state.lock().verdict()
     }
 
-    /// The connection for probes is to be kept as long as there are others.
-    pub(super) fn is_eager(&self) -> Option<Arc<Profile>> {
+    /// The timings that want the connection for probes to be kept as long as there are others.
+    pub(super) fn eager_profile(&self) -> Option<Arc<Profile>> {
         let connections = self.connections();
         let is_eager = |(slot, profile): &&(Arc<Slot>, Arc<Profile>)| {
             profile.eager_connect && slot.purpose() != Purpose::Monitoring
@@ -373,148 +319,6 @@ impl HostWatch {
         active
     }
 
-    /// A probe of `profiles` from `began` to `ended` came to this.
-    pub(super) fn judge(
-        &self,
-        outcome: Outcome,
-        (began, ended): (Instant, Instant),
-        profiles: &[Arc<Profile>],
-        error: Option<&Error>,
-    ) {
-        let (before, after) = {
-            let mut state = self.state.lock();
-            let before = state.verdict();
-            match outcome {
-                Outcome::Alive => state.counters.alive += 1,
-                Outcome::Unreachable => state.counters.unreachable += 1,
-                Outcome::Inconclusive => state.counters.inconclusive += 1,
-            }
-            let is_first = state.last_error.is_none();
-            if let Some(error) = error.filter(|_| is_first && outcome != Outcome::Unreachable) {
-                let error = format_args!("{error:#}");
-                tracing::warn!(address = ?self.address(), %error, "the host monitor cannot ask; the host counts as it did");
-            }
-            state.last_error = error.map(|error| format!("{error:#}"));
-            for (profile, window) in &mut state.windows {
-                if outcome == Outcome::Alive || profiles.contains(profile) {
-                    window.add(outcome, (began, ended), (profile.interval, profile.count));
-                }
-            }
-            (before, state.verdict())
-        };
-        self.turn(before, after);
-    }
-
-    /// The host was heard on another connection.
-    pub(super) fn heard(&self) {
-        let (before, after) = {
-            let mut state = self.state.lock();
-            let before = state.verdict();
-            state.counters.passive += 1;
-            let now = Instant::now();
-            for (profile, window) in &mut state.windows {
-                window.add(Outcome::Alive, (now, now), (profile.interval, profile.count));
-            }
-            (before, state.verdict())
-        };
-        self.turn(before, after);
-    }
-
-    /// Makes known what has changed, and ends what hangs on a dead host.
-    fn turn(&self, before: Verdict, after: Verdict) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let host = self.host();
-        if before != after {
-            tracing::info!(%host, address = ?self.address(), ?before, ?after, "host monitoring");
-        }
-        self.is_down.store(after == Verdict::Down, Ordering::Release);
-        if after == Verdict::Down {
-            let is_news = before != Verdict::Down;
-            if is_news {
-                self.state.lock().counters.downs += 1;
-                shared.set_availability(&host, Availability::NotAvailable);
-                shared.host_monitors.announce(self);
-            }
-            self.end_what_hangs(&shared, &host, is_news);
-        } else if before == Verdict::Down {
-            shared.set_availability(&host, Availability::Available);
-            shared.host_monitors.announce(self);
-        }
-    }
-
-    /// Ends calls on a dead host, and marks the connections nobody uses.
-    fn end_what_hangs(&self, shared: &Shared, host: &HostKey, is_news: bool) {
-        let down: Vec<Arc<Profile>> = {
-            let state = self.state.lock();
-            let down = state.windows.iter().filter(|(_, window)| window.verdict() == Verdict::Down);
-            down.map(|(profile, _)| Arc::clone(profile)).collect()
-        };
-        let now = shared.host_monitors.now();
-        let (mut count, mut silent) = (0, 0);
-        for (slot, profile) in self.connections() {
-            // A call that ends right now changes the word, and then the abort meets nothing.
-            let word = slot.mark().word();
-            match age(&slot, word, &now) {
-                Some(age) => {
-                    let is_due = profile.fail_fast || age >= profile.grace_millis();
-                    if down.contains(&profile) && is_due && slot.mark().abort(word) {
-                        (count, silent) = (count + 1, silent.max(age));
-                        self.count_abort(Duration::from_millis(silent));
-                        slot.abort(dead(host));
-                    }
-                }
-                None => slot.mark().suspect(),
-            }
-        }
-        let silent_for = Duration::from_millis(silent);
-        if is_news {
-            tracing::warn!(%host, address = ?self.address(), ?silent_for, aborted = count, "the host is dead");
-            shared.events.send(Event::HostUnhealthy { host: host.clone(), silent_for });
-        }
-        if count > 0 {
-            shared.events.send(Event::ConnectionsAborted { host: host.clone(), count });
-        }
-    }
-
-    /// Before the call is woken: whoever it tells may look at the status.
-    fn count_abort(&self, silent_for: Duration) {
-        let mut state = self.state.lock();
-        state.counters.aborted += 1;
-        state.counters.last_detection = Some(silent_for);
-    }
-
-    /// The server was started again after `alive_at`: connections from before that moment are gone, though nobody said so.
-    pub(super) fn end_older_than(&self, alive_at: Instant) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let (host, now) = (self.host(), shared.host_monitors.now());
-        let mut count = 0;
-        let older: Vec<_> = {
-            let slots = self.slots.lock();
-            let is_older = |guarded: &&Guarded| guarded.since <= alive_at;
-            let older = slots.guarded.values().filter(is_older);
-            older
-                .filter_map(|guarded| Some((guarded.slot.upgrade()?, Arc::clone(&guarded.profile))))
-                .collect()
-        };
-        for (slot, profile) in older {
-            let word = slot.mark().word();
-            match age(&slot, word, &now) {
-                Some(age) if age >= profile.grace_millis() => {
-                    if slot.mark().abort(word) {
-                        count += 1;
-                        slot.abort(EndReason::aborted(format!("`{host}` was started again meanwhile")));
-                    }
-                }
-                _ => slot.mark().suspect(),
-            }
-        }
-        if count > 0 {
-            tracing::warn!(%host, count, "the server was started again; calls on older connections are ended");
-            self.state.lock().counters.aborted += count;
-            shared.events.send(Event::ConnectionsAborted { host, count });
-        }
-    }
-
     pub(super) fn set_connected(&self, is_connected: bool) {
         self.state.lock().counters.is_connected = is_connected;
     }
@@ -529,8 +333,7 @@ impl HostWatch {
         let mut state = self.state.lock();
         let is_calm = !state.is_woken && state.verdict() <= Verdict::Up;
         if is_calm {
-            state.is_running = false;
-            state.counters.is_connected = false;
+            state.stopped();
         }
         is_calm
     }
@@ -540,8 +343,7 @@ impl HostWatch {
         let mut state = self.state.lock();
         let is_unused = self.is_unused(state.disposal());
         if is_unused {
-            state.is_running = false;
-            state.counters.is_connected = false;
+            state.stopped();
             state.windows.clear();
             self.is_down.store(false, Ordering::Release);
         }
@@ -555,20 +357,7 @@ impl HostWatch {
 
     /// The monitor's task is gone, though it should not be.
     pub(super) fn monitor_is_gone(&self) {
-        let mut state = self.state.lock();
-        state.is_running = false;
-        state.counters.is_connected = false;
-    }
-}
-
-impl State {
-    /// How long what is known is kept without a connection.
-    fn disposal(&self) -> Duration {
-        self.windows.iter().map(|(profile, _)| profile.disposal).max().unwrap_or_default()
-    }
-
-    fn verdict(&self) -> Verdict {
-        self.windows.iter().map(|(_, window)| window.verdict()).max().unwrap_or_default()
+        self.state.lock().stopped();
     }
 }
 
@@ -623,8 +412,4 @@ fn age(slot: &Slot, word: Word, now: &Now) -> Option<u64> {
         return None;
     }
     Some(now.since(word.began()).min(now.since(slot.mark().answered())))
-}
-
-fn dead(host: &HostKey) -> EndReason {
-    EndReason::aborted(format!("`{host}` does not answer: the host monitor found it dead"))
 }
