@@ -26,14 +26,15 @@ pub struct Logical<D: DriverDialect> {
     role: Option<Role>,
 }
 
+/// What only a switch needs is boxed: most connections never see one, and an application has thousands.
 struct State<D: DriverDialect> {
-    parked: Option<D::Connection>,
+    parked: Option<Box<D::Connection>>,
     /// The slot of the newest connection: the parked one, else the one in use.
     newest: Arc<Slot>,
     /// How the last switch ended, for calls that failed together with the one that started it.
-    last_switch: Option<(FailoverOutcome, FailoverReport)>,
+    last_switch: Option<Box<(FailoverOutcome, FailoverReport)>>,
     /// The last switch that found no connection: from which one, and when that was clear.
-    last_failure: Option<(u64, Instant, FailoverReport)>,
+    last_failure: Option<Box<(u64, Instant, FailoverReport)>>,
 }
 
 impl<D: DriverDialect> Logical<D> {
@@ -78,9 +79,9 @@ impl<D: DriverDialect> Logical<D> {
         let replaced = {
             let mut state = self.state.lock();
             state.newest = slot;
-            state.last_switch = how;
+            state.last_switch = how.map(Box::new);
             self.has_parked.store(true, Ordering::Release);
-            state.parked.replace(connection)
+            state.parked.replace(Box::new(connection))
         };
         drop(replaced);
     }
@@ -91,7 +92,7 @@ impl<D: DriverDialect> Logical<D> {
     pub fn adopt(&self, place: impl FnOnce(D::Connection)) {
         let mut state = self.state.lock();
         if let Some(connection) = state.parked.take() {
-            place(connection);
+            place(*connection);
         }
         self.has_parked.store(false, Ordering::Release);
     }
@@ -103,18 +104,18 @@ impl<D: DriverDialect> Logical<D> {
 
     /// How the last switch ended.
     pub fn last_switch(&self) -> Option<(FailoverOutcome, FailoverReport)> {
-        self.state.lock().last_switch.clone()
+        self.state.lock().last_switch.as_deref().cloned()
     }
 
     /// No connection was found in place of the one of `lost`.
     pub fn switch_failed(&self, lost: &Slot, report: FailoverReport) {
-        self.state.lock().last_failure = Some((lost.id(), Instant::now(), report));
+        self.state.lock().last_failure = Some(Box::new((lost.id(), Instant::now(), report)));
     }
 
     /// How a switch away from `lost` failed that ended after `since`, for calls that waited for it meanwhile.
     pub fn failure_since(&self, lost: &Slot, since: Instant) -> Option<FailoverReport> {
         let state = self.state.lock();
-        let (id, at, report) = state.last_failure.as_ref()?;
+        let (id, at, report) = state.last_failure.as_deref()?;
         (*id == lost.id() && *at > since).then(|| report.clone())
     }
 
@@ -131,5 +132,18 @@ impl<D: DriverDialect> fmt::Debug for Logical<D> {
             .field("newest", &state.newest)
             .field("parked", &state.parked.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::driver::FakeDriver;
+
+    /// An application has thousands of connections, each with one of either.
+    #[test]
+    fn what_every_connection_has_is_small() {
+        assert!(size_of::<Logical<FakeDriver>>() <= 128, "{}", size_of::<Logical<FakeDriver>>());
+        assert!(size_of::<Slot>() <= 384, "{}", size_of::<Slot>());
     }
 }

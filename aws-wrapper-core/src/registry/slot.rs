@@ -39,7 +39,8 @@ pub struct Slot {
     /// How many wait for `ready`. Nobody does while all goes well, and telling nobody costs a lock.
     waiting: AtomicU32,
     identity: OnceLock<Identity>,
-    end_reason: OnceLock<EndReason>,
+    /// Boxed, as it comes once in a life and there are thousands of connections.
+    end_reason: OnceLock<Box<EndReason>>,
     ended: AtomicBool,
     end: Notify,
     abort: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -333,12 +334,12 @@ impl Slot {
 
     /// Why it ended, as far as anybody saw it. The first reason stands.
     pub fn end_reason(&self) -> Option<&EndReason> {
-        self.end_reason.get()
+        self.end_reason.get().map(Box::as_ref)
     }
 
     /// Records why the connection is about to end, before those who wait on it are woken.
     pub fn record_end(&self, reason: EndReason) {
-        let _ = self.end_reason.set(reason);
+        let _ = self.end_reason.set(Box::new(reason));
     }
 
     /// The connection's task is over and its socket closed.
