@@ -1,13 +1,11 @@
 //! Programs of their own: what must be measured in a fresh process is.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use aurora_sim::Engine;
 use tokio::process::Command;
-use tokio::time::Instant;
 
-use crate::bench::{Side, memory, pipeline, setting};
+use crate::bench::{Side, connect, memory, pipeline, setting};
 use crate::driver::{AnyError, Driver, MySql, Pg, Session};
 
 /// Runs this program with these words and returns what it printed.
@@ -54,8 +52,8 @@ async fn with_server<D: Driver>(child: &str, words: &[&str]) -> Result<(), AnyEr
             println!("{kb} {threads}");
             Ok(())
         }
-        ("connect-child", [side, address]) => {
-            let elapsed = first_connect::<D>(side.parse()?, address.parse()?).await?;
+        ("connect-child", [who, address]) => {
+            let elapsed = connect::first_in_process::<D>(who, address.parse()?).await?;
             println!("{}", elapsed.as_secs_f64() * 1e3);
             Ok(())
         }
@@ -75,20 +73,6 @@ async fn with_server<D: Driver>(child: &str, words: &[&str]) -> Result<(), AnyEr
         }
         _ => Err("unreadable arguments".into()),
     }
-}
-
-/// Everything that must be made before the first connection is part of it.
-async fn first_connect<D: Driver>(side: Side, address: std::net::SocketAddr) -> Result<Duration, AnyError> {
-    let started = Instant::now();
-    let elapsed = if side == Side::Bare {
-        let _session = D::bare(setting::NAME, address).await?;
-        started.elapsed()
-    } else {
-        let connector = setting::connector::<D>(address, &[])?;
-        let _session = D::wrapped(&connector).await?;
-        started.elapsed()
-    };
-    Ok(elapsed)
 }
 
 /// Runs `SELECT 1` so many times.

@@ -35,7 +35,19 @@ pub fn connector<D: Driver>(
     server: SocketAddr,
     parameters: &[(&str, &str)],
 ) -> Result<D::Connector, AnyError> {
-    D::connector_with(NAME, server.port(), Services::with_resolver(Always(server)), parameters)
+    connector_to::<D>(NAME, server, parameters)
+}
+
+/// The same for another name.
+///
+/// # Errors
+/// The wrapper's.
+pub fn connector_to<D: Driver>(
+    host: &str,
+    server: SocketAddr,
+    parameters: &[(&str, &str)],
+) -> Result<D::Connector, AnyError> {
+    D::connector_with(host, server.port(), Services::with_resolver(Always(server)), parameters)
 }
 
 /// A cluster of one with room for thousands of connections, and where its server listens.
