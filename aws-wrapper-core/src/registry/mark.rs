@@ -6,90 +6,24 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::slot::Slot;
+use super::word::{AtomicWord, Stamp, Word};
 use crate::error::Result;
-
-/// Calls in flight, then flags, then the stamp of the oldest of them, then the number of the newest.
-const CALLS: u64 = (1 << 13) - 1;
-const ABORTED: u64 = 1 << 13;
-const SUSPECT: u64 = 1 << 14;
-const RETIRED: u64 = 1 << 15;
-const DROPPED: u64 = 1 << 16;
-const STAMP_SHIFT: u32 = 17;
-const STAMP: u64 = (1 << 31) - 1;
-const NUMBER_SHIFT: u32 = 48;
-const NUMBER: u64 = (1 << 16) - 1;
 
 /// See the module.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Mark {
-    word: AtomicU64,
+    word: AtomicWord,
     /// The stamp of the last answer.
     answered: AtomicU32,
     /// Whether calls on this connection are marked.
     is_on: AtomicBool,
     /// What tells the time, where somebody watches.
     pulse: OnceLock<Arc<Pulse>>,
-}
-
-/// A word of a mark as it was read once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word(u64);
-
-impl Word {
-    pub(crate) fn is_busy(self) -> bool {
-        self.0 & CALLS != 0
-    }
-
-    pub(crate) fn is_aborted(self) -> bool {
-        self.0 & ABORTED != 0
-    }
-
-    pub(crate) fn is_suspect(self) -> bool {
-        self.0 & SUSPECT != 0
-    }
-
-    pub(crate) fn is_retired(self) -> bool {
-        self.0 & RETIRED != 0
-    }
-
-    pub(crate) fn lost_a_call(self) -> bool {
-        self.0 & DROPPED != 0
-    }
-
-    /// Changes with every call that begins.
-    pub(crate) fn number(self) -> u64 {
-        self.0 >> NUMBER_SHIFT
-    }
-
-    /// When the oldest call in flight began.
-    pub(crate) fn began(self) -> Stamp {
-        Stamp(u32::try_from(self.0 >> STAMP_SHIFT & STAMP).unwrap_or(0))
-    }
-}
-
-/// A moment in milliseconds, modulo about 25 days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp(u32);
-
-impl Stamp {
-    const BITS: u32 = u32::MAX >> 1;
-    /// Stamps lie this much in the future at most. All others are of the past: a connection may rest for weeks.
-    const AHEAD: u32 = 60_000;
-
-    pub(crate) fn from_millis(millis: u128) -> Self {
-        Self(u32::try_from(millis & u128::from(Self::BITS)).unwrap_or(0))
-    }
-
-    /// How many milliseconds lie between an earlier stamp and this one; 0 if it is not earlier.
-    pub(crate) fn since(self, earlier: Self) -> u64 {
-        let passed = self.0.wrapping_sub(earlier.0) & Self::BITS;
-        if passed > Self::BITS - Self::AHEAD { 0 } else { u64::from(passed) }
-    }
 }
 
 /// The coarse clock of a host's connections: the time as of the next tick, and whether something is special.
@@ -118,7 +52,7 @@ impl Pulse {
 
     /// The time as of the next tick.
     pub(crate) fn publish(&self, stamp: Stamp, is_slow: bool) {
-        self.word.store(stamp.0 << 1 | u32::from(is_slow), Ordering::SeqCst);
+        self.word.store(stamp.bits() << 1 | u32::from(is_slow), Ordering::SeqCst);
     }
 
     /// From now on each call looks twice.
@@ -127,7 +61,7 @@ impl Pulse {
     }
 
     fn stamp(&self) -> Stamp {
-        Stamp(self.word.load(Ordering::Relaxed) >> 1)
+        Stamp::from_bits(self.word.load(Ordering::Relaxed) >> 1)
     }
 }
 
@@ -140,7 +74,7 @@ impl fmt::Debug for Pulse {
 impl Mark {
     pub(super) fn new() -> Self {
         Self {
-            word: AtomicU64::new(0),
+            word: AtomicWord::new(),
             answered: AtomicU32::new(0),
             is_on: AtomicBool::new(false),
             pulse: OnceLock::new(),
@@ -155,7 +89,7 @@ impl Mark {
     /// From now on calls are marked, by the time of `pulse`. The first one stays.
     pub(super) fn start_by(&self, pulse: &Arc<Pulse>) {
         let pulse = self.pulse.get_or_init(|| Arc::clone(pulse));
-        self.answered.store(pulse.stamp().0, Ordering::Relaxed);
+        self.answered.store(pulse.stamp().bits(), Ordering::Relaxed);
         self.start();
     }
 
@@ -168,36 +102,27 @@ impl Mark {
     }
 
     pub(crate) fn word(&self) -> Word {
-        // In one order with a clock that is about to stop and a call that is about to begin; see `enter`.
-        Word(self.word.load(Ordering::SeqCst))
+        self.word.load()
     }
 
     /// When the server was last heard on this connection.
     pub(crate) fn answered(&self) -> Stamp {
-        Stamp(self.answered.load(Ordering::Relaxed))
+        Stamp::from_bits(self.answered.load(Ordering::Relaxed))
     }
 
     /// Marks the connection as given up, unless anything has happened since `judged`. Whoever is told `true` ends it.
     pub(crate) fn abort(&self, judged: Word) -> bool {
-        self.swap(judged, ABORTED)
+        self.word.abort(judged)
     }
 
     /// The host was found dead: the connection has to show that it lives before it is used.
     pub(crate) fn suspect(&self) {
-        self.word.fetch_or(SUSPECT, Ordering::AcqRel);
+        self.word.suspect();
     }
 
     /// The role of the host is not what it was when the connection was opened.
     pub(super) fn retire(&self) -> Word {
-        Word(self.word.fetch_or(RETIRED, Ordering::AcqRel) | RETIRED)
-    }
-
-    fn swap(&self, judged: Word, flag: u64) -> bool {
-        !judged.is_aborted()
-            && self
-                .word
-                .compare_exchange(judged.0, judged.0 | flag, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+        self.word.retire()
     }
 
     /// A call begins. False: it is not counted, because calls are not marked here, or because it is too late.
@@ -211,25 +136,9 @@ impl Mark {
         if let Some(pulse) = pulse.filter(is_slow) {
             look(pulse, slot);
         }
-        let stamp = pulse.map_or(0, |pulse| u64::from(pulse.stamp().0));
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            if word & ABORTED != 0 || word & CALLS == CALLS {
-                return false;
-            }
-            let next = if word & CALLS == 0 {
-                let number = (word >> NUMBER_SHIFT).wrapping_add(1) & NUMBER;
-                let flags = word & (SUSPECT | RETIRED | DROPPED);
-                number << NUMBER_SHIFT | stamp << STAMP_SHIFT | flags | 1
-            } else {
-                // Another number here as well: one call that ends and one that begins must not leave the word as it was.
-                word.wrapping_add(1 << NUMBER_SHIFT | 1)
-            };
-            // In one order with a clock that is about to stop: either it sees the call, or the call sees that it stopped.
-            match self.word.compare_exchange_weak(word, next, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(newer) => word = newer,
-            }
+        let stamp = pulse.map_or(Stamp::from_bits(0), |pulse| pulse.stamp());
+        if !self.word.begin(stamp) {
+            return false;
         }
         if let Some(pulse) = pulse.filter(is_slow) {
             look(pulse, slot);
@@ -242,21 +151,14 @@ impl Mark {
     fn leave(&self, how: Left) -> Word {
         if how == Left::Answered {
             if let Some(pulse) = self.pulse.get() {
-                self.answered.store(pulse.stamp().0, Ordering::Relaxed);
+                self.answered.store(pulse.stamp().bits(), Ordering::Relaxed);
             }
         }
-        let before =
-            if how == Left::Dropped { self.lose() } else { self.word.fetch_sub(1, Ordering::AcqRel) };
-        if how == Left::Answered && before & SUSPECT != 0 {
-            self.word.fetch_and(!SUSPECT, Ordering::AcqRel);
+        match how {
+            Left::Dropped => self.word.lose(),
+            Left::Answered => self.word.end(true),
+            Left::Silent => self.word.end(false),
         }
-        Word(before - 1)
-    }
-
-    #[cold]
-    fn lose(&self) -> u64 {
-        self.word.fetch_or(DROPPED, Ordering::AcqRel);
-        self.word.fetch_sub(1, Ordering::AcqRel)
     }
 }
 
@@ -344,6 +246,7 @@ fn leave(slot: &Slot, how: Left) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::word::MOST_CALLS;
     use super::*;
     use crate::error::{DriverClass, Error, ErrorKind};
     use crate::host::HostKey;
@@ -462,7 +365,7 @@ mod tests {
     #[test]
     fn more_calls_than_can_be_counted_do_no_harm() {
         let slot = slot();
-        let calls: Vec<_> = (0..CALLS + 10).map(|_| slot.enter()).collect();
+        let calls: Vec<_> = (0..MOST_CALLS + 10).map(|_| slot.enter()).collect();
         for call in calls {
             call.answered();
         }

@@ -6,6 +6,7 @@
 mod mark;
 mod role_epoch;
 mod slot;
+mod word;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +15,18 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 pub use self::mark::InFlight;
-pub(crate) use self::mark::{Pulse, Stamp, Watcher, Word};
+pub(crate) use self::mark::{Pulse, Watcher};
 pub use self::role_epoch::RoleEpoch;
 pub(crate) use self::role_epoch::RoleEpochs;
 pub use self::slot::{Fitness, Slot, Unfit};
+pub(crate) use self::word::{Stamp, Word};
 use crate::error::DriverClass;
 use crate::host::{Host, HostKey, Role};
+
+/// What [`word`] is made of; its model has others.
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+}
 
 /// Why a connection is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
