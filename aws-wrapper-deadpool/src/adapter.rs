@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_wrapper_core::Result;
 use aws_wrapper_core::connector::Connector;
@@ -21,6 +22,12 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
 
     /// Whether dropping a transaction object sends the rollback, and does not leave it to the next call.
     const ROLLS_BACK_ON_DROP: bool;
+
+    /// Whether the end of a connection is noticed while nobody uses it.
+    const NOTICES_ITS_END: bool;
+
+    /// For how long a connection may lie idle before it is asked for a sign of life, if nothing else is said.
+    const IDLE_CHECK_AFTER: Duration;
 
     /// Whether a connection is of no use when the runtime that opened it has ended, without anybody noticing.
     const BOUND_TO_RUNTIME: bool;

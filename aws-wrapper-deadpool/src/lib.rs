@@ -38,7 +38,7 @@
 //! A connection is used again if it is alive, leads to the host it is there for, has no transaction open and none of its
 //! calls was dropped before the answer. All that is known without asking the server, and what fails the test is closed
 //! when it is given back, so an idle connection never holds locks. Only a connection that was not used for
-//! `pool_idle_check_after_ms` (30 s), or whose host was in doubt meanwhile, is asked for a sign of life, for at most
+//! `pool_idle_check_after_ms` (30 s; 500 ms with MySQL), or whose host was in doubt meanwhile, is asked for a sign of life, for at most
 //! `pool_recycle_timeout_ms` (1 s). Settings of the session (`SET`, temporary tables, `LISTEN`) stay as they are: reset
 //! them in a hook if you change them.
 //!

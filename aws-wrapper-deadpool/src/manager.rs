@@ -12,6 +12,7 @@ use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::topology::cluster::Verify;
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use parking_lot::Mutex;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::adapter::Adapter;
@@ -189,6 +190,8 @@ impl<A: Adapter> Manager<A> {
     }
 }
 
+/// A connection that was used within this time is not given the chance to notice its end: that costs a microsecond.
+const UNHEARD: Duration = Duration::from_millis(5);
 /// How long a writer is looked for when the pool was told to have no limit.
 const UNBOUNDED_SEARCH: Duration = Duration::from_secs(300);
 
@@ -212,6 +215,10 @@ impl<A: Adapter> managed::Manager for Manager<A> {
     }
 
     async fn recycle(&self, pooled: &mut Pooled<A>, _: &Metrics) -> RecycleResult<Arc<Error>> {
+        if A::NOTICES_ITS_END && pooled.idle_since.elapsed() >= UNHEARD {
+            // The end of the connection may have arrived and its task not have run: they go first.
+            yield_now().await;
+        }
         let verdict = match self.judge(pooled) {
             Ok(Known::Good) => Ok(()),
             Ok(Known::Doubtful) => Box::pin(self.ask(pooled)).await,

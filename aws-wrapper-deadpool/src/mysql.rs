@@ -1,8 +1,8 @@
 //! Pools of `mysql_async` connections.
 //!
-//! The driver looks at a connection only during a call: one that was lost while it lay idle is noticed at the checkout if it
-//! lay there for `pool_idle_check_after_ms`, if its host is known to be down or to have changed its role, or else by the
-//! first call on it. A connection needs the runtime that opened it: one that was opened by another runtime is asked for a
+//! The driver looks at a connection only during a call. So one that lay idle for half a second
+//! (`pool_idle_check_after_ms`), or whose host is known to be down, is asked for a sign of life at the checkout, which takes
+//! a round trip; the loss of one that was used more lately than that is noticed by the next call on it. A connection needs the runtime that opened it: one that was opened by another runtime is asked for a
 //! sign of life at each checkout, so give each runtime a pool of its own.
 //!
 //! ```no_run
@@ -18,6 +18,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_wrapper_core::Result;
 use aws_wrapper_core::connector::Connector as CoreConnector;
@@ -48,6 +49,9 @@ impl Adapter for MySql {
     type Connector = Connector;
     type Client = Conn;
     const ROLLS_BACK_ON_DROP: bool = false;
+    const NOTICES_ITS_END: bool = false;
+    // As long as pools for Java trust a connection of which they cannot know either (HikariCP's alive-bypass window).
+    const IDLE_CHECK_AFTER: Duration = Duration::from_millis(500);
     const BOUND_TO_RUNTIME: bool = true;
 
     fn core(connector: &Connector) -> &CoreConnector<MysqlDriver> {

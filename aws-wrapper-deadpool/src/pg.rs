@@ -15,6 +15,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_wrapper_core::Result;
 use aws_wrapper_core::connector::Connector as CoreConnector;
@@ -46,6 +47,8 @@ impl Adapter for Pg {
     type Client = Client;
     const ROLLS_BACK_ON_DROP: bool = true;
     /// A task drives the connection and ends with its runtime, which the slot tells.
+    const NOTICES_ITS_END: bool = true;
+    const IDLE_CHECK_AFTER: Duration = Duration::from_secs(30);
     const BOUND_TO_RUNTIME: bool = false;
 
     fn core(connector: &Connector) -> &CoreConnector<PgDriver> {

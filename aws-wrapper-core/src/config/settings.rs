@@ -207,7 +207,7 @@ pub struct PoolSettings {
     pub create_timeout: Option<Duration>,
     /// Limit for the check of an idle connection. Default: 1 s.
     pub recycle_timeout: Duration,
-    /// For how long a connection may lie idle before it is checked; nothing if every one is. Default: 30 s.
+    /// For how long a connection may lie idle before it is checked, zero if every one is; nothing for what suits the driver.
     pub idle_check_after: Option<Duration>,
     /// Age at which a connection is replaced; nothing for none, the default.
     pub max_lifetime: Option<Duration>,
@@ -344,7 +344,7 @@ impl Default for PoolSettings {
             wait_timeout: Duration::from_secs(30),
             create_timeout: None,
             recycle_timeout: Duration::from_secs(1),
-            idle_check_after: Some(Duration::from_secs(30)),
+            idle_check_after: None,
             max_lifetime: None,
             reader_strategy: "round_robin",
             reader_fallback: ReaderFallback::Writer,
@@ -528,7 +528,10 @@ impl PoolSettings {
         config.read("pool_wait_timeout_ms", &mut self.wait_timeout);
         config.read("pool_create_timeout_ms", &mut self.create_timeout);
         config.read("pool_recycle_timeout_ms", &mut self.recycle_timeout);
-        config.read("pool_idle_check_after_ms", &mut self.idle_check_after);
+        let mut idle = Duration::MAX;
+        config.read("pool_idle_check_after_ms", &mut idle);
+        // Zero is a value here, not the absence of one.
+        self.idle_check_after = Some(idle).filter(|idle| *idle != Duration::MAX);
         config.read("pool_max_lifetime_ms", &mut self.max_lifetime);
         config.read("pool_reader_host_selector_strategy", &mut self.reader_strategy);
         config.read("pool_reader_fallback", &mut self.reader_fallback);
@@ -758,7 +761,7 @@ mod tests {
         assert_eq!(settings.failover.mode, Some(FailoverMode::ReaderOrWriter));
         assert_eq!(settings.failover.reader_strategy, "lowest_load");
         assert_eq!(settings.pool.max_size, Some(7));
-        assert_eq!(settings.pool.idle_check_after, None);
+        assert_eq!(settings.pool.idle_check_after, Some(Duration::ZERO));
         assert_eq!(settings.pool.reader_fallback, ReaderFallback::Error);
         assert_eq!(settings.diagnostics.slow_query, Some(Duration::from_millis(250)));
         assert!(!format!("{settings:?}").contains("hunter2"));

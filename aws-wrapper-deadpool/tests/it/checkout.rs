@@ -1,5 +1,6 @@
 //! Which connections are given out again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_wrapper_core::error::ErrorKind as CoreKind;
@@ -28,6 +29,22 @@ async fn a_connection_that_was_used_lately_is_not_asked_anything() {
     let (object, took) = timed(pool.writer()).await;
     assert_eq!(object.unwrap().id(), ids[0]);
     assert_eq!((took, world.driver.application_connects()), (Duration::ZERO, connects));
+}
+
+/// The network has brought the end of a connection, and the task that reads it has not run yet.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_has_arrived_is_seen_before_the_connection_is_given_out() {
+    let world = World::new();
+    let pool = world.pool(&[]);
+    let object = pool.writer().await.unwrap();
+    let slot = Arc::clone(object.slot());
+    drop(object);
+    sleep(SECOND).await;
+    #[expect(clippy::disallowed_methods, reason = "the test owns its task")]
+    tokio::spawn(async move { slot.mark_ended() });
+    let object = pool.writer().await.unwrap();
+    assert!(!object.slot().has_ended());
+    assert_eq!(discarded(&pool.status(), "ended"), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -61,6 +61,8 @@ impl Adapter for Fake {
     type Connector = Connector<FakeDriver>;
     type Client = Client;
     const ROLLS_BACK_ON_DROP: bool = true;
+    const NOTICES_ITS_END: bool = true;
+    const IDLE_CHECK_AFTER: Duration = Duration::from_secs(30);
     const BOUND_TO_RUNTIME: bool = false;
 
     fn core(connector: &Self::Connector) -> &Connector<FakeDriver> {

@@ -62,6 +62,31 @@ fn idle_connections_to_a_dead_writer_cost_nobody_an_error() {
     });
 }
 
+/// The server goes on, so no host is suspected, and nobody used a connection when they were all cut.
+#[test]
+fn idle_connections_that_were_cut_cost_nobody_an_error() {
+    const COUNT: usize = 8;
+    on_cluster::<Driver>(1, async |cluster| {
+        let pool = pool(cluster, &[]);
+        filled(&pool, COUNT).await;
+        // What was used a moment ago is not idle.
+        sleep(Duration::from_millis(600)).await;
+        cluster.reset(&cluster.writer()).await.unwrap();
+        let calls: Vec<_> = (0..COUNT)
+            .map(|_| {
+                let pool = pool.clone();
+                spawn(async move { pool.writer().await.unwrap().who().await })
+            })
+            .collect();
+        for call in calls {
+            assert_eq!(call.await.unwrap().unwrap(), cluster.writer());
+        }
+        let status = pool.status();
+        let discarded = &status.sub_pool(&Target::Writer).unwrap().discarded;
+        assert_eq!(discarded.values().sum::<u64>(), COUNT as u64, "{status:?}");
+    });
+}
+
 #[test]
 fn each_connection_in_use_fails_once_and_one_search_serves_them_all() {
     const BUSY: usize = 16;
