@@ -1,6 +1,5 @@
 //! What a run was made under.
 
-use crate::bench::cores::Cores;
 use crate::bench::plan::Plan;
 use crate::bench::setting;
 use crate::driver::{AnyError, Driver};
@@ -9,7 +8,7 @@ use crate::driver::{AnyError, Driver};
 ///
 /// # Errors
 /// When the kernel does not tell.
-pub fn machine(cores: Cores) -> Result<String, AnyError> {
+pub fn machine() -> Result<String, AnyError> {
     let text = std::fs::read_to_string("/proc/cpuinfo")?;
     let count = text.lines().filter(|line| line.starts_with("processor")).count();
     let model = text
@@ -17,7 +16,7 @@ pub fn machine(cores: Cores) -> Result<String, AnyError> {
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    Ok(format!("Machine: {count} processors ({model}), {cores}; Linux {}.", kernel.trim()))
+    Ok(format!("Machine: {count} processors ({model}); Linux {}.", kernel.trim()))
 }
 
 /// The load average of the last minute; others' work included.

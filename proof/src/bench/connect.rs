@@ -70,7 +70,7 @@ impl Target {
     async fn bare<D: Driver>(&self, server: SocketAddr) -> Result<D::Bare, AnyError> {
         let mut session = D::bare(self.host, server).await?;
         if let Some(question) = self.question {
-            session.ask(question).await?;
+            session.run(question).await?;
         }
         Ok(session)
     }
@@ -217,8 +217,8 @@ pub async fn first_in_process<D: Driver>(who: &str, server: SocketAddr) -> Resul
     if who == Newcomer::Asking {
         let (dialect, family) = product::<D>();
         let facts = Detection::start(family, dialect).question().ok_or("nothing is asked")?;
-        session.ask(facts).await?;
-        session.ask(dialect.probe_sql()).await?;
+        session.run(facts).await?;
+        session.run(dialect.probe_sql()).await?;
     }
     let elapsed = started.elapsed();
     drop(session);

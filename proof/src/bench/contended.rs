@@ -12,7 +12,7 @@ use crate::bench::plan::Plan;
 use crate::bench::plot::{Plot, Series};
 use crate::bench::report::{Findings, Row};
 use crate::bench::setting::{self, NAME, connector};
-use crate::bench::stats::{Sorted, paired_ratio};
+use crate::bench::stats::paired_ratio;
 use crate::driver::{AnyError, Driver, Pg, Session, SharedSession};
 
 const TASKS: usize = 64;
@@ -147,8 +147,8 @@ struct Rates {
 impl Rates {
     fn report<D: Driver>(self, findings: &mut Findings, name: &str, word: &str, least: f64) {
         let ratio = paired_ratio(&self.wrapped, &self.bare);
-        let lanes = [(D::BARE, self.bare), (D::WRAPPED, self.wrapped)]
-            .map(|(label, side)| Series { label: label.to_owned(), samples: Sorted::new(side) });
+        let lanes =
+            [(D::BARE, self.bare), (D::WRAPPED, self.wrapped)].map(|(label, side)| Series::new(label, side));
         let [bare, wrapped] = [&lanes[0], &lanes[1]].map(|lane| lane.samples.median());
         let row = Row::both(format!("{name}, throughput"), "calls/s", bare, wrapped);
         findings.rows.push(row.ratio(ratio).goal(Goal::RatioAtLeast(least)));

@@ -13,32 +13,22 @@ pub enum Cores {
     Any,
     /// All on one processor: an answer is one switch away, and nobody has to be woken on an idle processor.
     Together,
-    /// Client and servers on one processor each.
-    Apart,
 }
 
 impl Cores {
-    /// For what this thread starts from now on: the servers.
+    /// For this thread, and what it starts from now on: threads and servers.
     ///
     /// # Errors
     /// When the kernel does not allow it.
-    pub fn for_servers(self) -> io::Result<()> {
-        match self {
-            Self::Any => Ok(()),
-            Self::Together => pin(0),
-            Self::Apart => pin(1),
-        }
-    }
-
-    /// For this thread, and what it starts from now on.
-    ///
-    /// # Errors
-    /// When the kernel does not allow it.
-    pub fn for_client(self) -> io::Result<()> {
-        match self {
-            Self::Any => Ok(()),
-            Self::Together | Self::Apart => pin(0),
-        }
+    pub fn apply(self) -> io::Result<()> {
+        let count = match self {
+            // The kernel takes what there is of them.
+            Self::Any => CpuSet::MAX_CPU,
+            Self::Together => 1,
+        };
+        let mut set = CpuSet::new();
+        (0..count).for_each(|number| set.set(number));
+        Ok(sched_setaffinity(None, &set)?)
     }
 }
 
@@ -47,14 +37,6 @@ impl fmt::Display for Cores {
         f.write_str(match self {
             Self::Any => "used as the scheduler likes",
             Self::Together => "client and server bound to one of them",
-            Self::Apart => "client and server bound to one each",
         })
     }
-}
-
-/// Binds this thread, and what it starts, to a processor.
-fn pin(number: usize) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(number);
-    Ok(sched_setaffinity(None, &set)?)
 }

@@ -116,7 +116,7 @@ pub async fn measure<D: Driver>(plan: &Plan) -> Result<Findings, AnyError> {
         let row =
             Row::of(format!("{name}: fewest failed probes"), "probes", fewest).goal(Goal::AtLeast(needed));
         findings.rows.push(row);
-        lanes.push(Series { label: name.to_owned(), samples: late });
+        lanes.push(Series::of(name, late));
     }
     cluster.shutdown().await;
     findings.notes.push(format!(

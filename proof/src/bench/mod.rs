@@ -19,6 +19,7 @@ pub mod plot;
 pub mod pool;
 pub mod readers;
 pub mod relay;
+pub mod reopen;
 pub mod report;
 pub mod setting;
 pub mod stats;

@@ -33,7 +33,12 @@ pub struct Series {
 impl Series {
     /// A lane.
     pub fn new(label: impl Into<String>, samples: impl IntoIterator<Item = f64>) -> Self {
-        Self { label: label.into(), samples: Sorted::new(samples) }
+        Self::of(label, Sorted::new(samples))
+    }
+
+    /// A lane of samples that are sorted already.
+    pub fn of(label: impl Into<String>, samples: Sorted) -> Self {
+        Self { label: label.into(), samples }
     }
 }
 

@@ -1,20 +1,18 @@
 //! A pool of 500 after a failover: when its first and when all of its connections are usable, against reopening as many
 //! with the bare driver.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aurora_sim::{Cluster, FailoverOptions};
 use aws_wrapper_core::services::Services;
 use aws_wrapper_deadpool::Pool;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bench::goal::Goal;
 use crate::bench::plan::Plan;
 use crate::bench::plot::{Plot, Series};
+use crate::bench::reopen::{AT_ONCE, FirstUse, reopened};
 use crate::bench::report::{Findings, Row};
 use crate::bench::setting;
 use crate::bench::stats::{Sorted, paired_ratio};
@@ -22,11 +20,9 @@ use crate::driver::{AnyError, Driver, Session};
 use crate::names::SimResolver;
 
 const CONNECTIONS: usize = 500;
-/// How many the bare side opens at the same time: the rate does not grow beyond it.
-const AT_ONCE: usize = 16;
 const PROMOTE_AFTER: Duration = Duration::from_millis(500);
-/// For what was closed to be noticed by this side's tasks.
-const ARRIVAL: Duration = Duration::from_millis(50);
+/// The connections were not used for so long when the writer dies.
+const IDLE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Each round on a fresh cluster of three: one failover for either side.
@@ -39,15 +35,15 @@ pub async fn measure<D: Driver>(plan: &Plan) -> Result<Findings, AnyError> {
         let cluster = setting::roomy::<D>(3).await?;
         if number % 2 == 0 {
             ours.push(pooled::<D>(&cluster).await?);
-            bare.push(reopened::<D>(&cluster).await?);
+            bare.push(reopened::<D>(&cluster, CONNECTIONS, PROMOTE_AFTER, FirstUse::Select).await?);
         } else {
-            bare.push(reopened::<D>(&cluster).await?);
+            bare.push(reopened::<D>(&cluster, CONNECTIONS, PROMOTE_AFTER, FirstUse::Select).await?);
             ours.push(pooled::<D>(&cluster).await?);
         }
         cluster.shutdown().await;
     }
     let all = ours.iter().map(Round::all).collect::<Vec<_>>();
-    let reopening = bare.iter().map(Round::all).collect::<Vec<_>>();
+    let reopening = bare.iter().map(Sorted::max).collect::<Vec<_>>();
     let middle = |values: &[f64]| Sorted::new(values.iter().copied()).median();
     let first = Sorted::new(ours.iter().map(|round| round.usable_ms.min()));
     #[expect(clippy::cast_precision_loss, reason = "hundreds at most")]
@@ -62,8 +58,8 @@ pub async fn measure<D: Driver>(plan: &Plan) -> Result<Findings, AnyError> {
             .goal(Goal::Exactly(0.0)),
     ];
     let mut notes = vec![format!(
-        "aws-wrapper-deadpool with 500 idle connections; the writer is killed; when its connections have ended 500 tasks ask \
-         for one at once and run `SELECT 1` on it; a reader is promoted {} ms later. The bare side opens 500 connections to the new writer, \
+        "aws-wrapper-deadpool with 500 idle connections; the writer is killed; half way to the promotion of a reader, which \
+         is {} ms after the crash, 500 tasks ask for one at once and run `SELECT 1` on it. The bare side opens 500 connections to the new writer, \
          whose address it is told, {AT_ONCE} at a time and runs `SELECT 1` on each, from the moment after another \
          failover. {} round(s), the sides in turn; the old writer stays down.",
         PROMOTE_AFTER.as_millis(),
@@ -72,12 +68,16 @@ pub async fn measure<D: Driver>(plan: &Plan) -> Result<Findings, AnyError> {
     if let Some(error) = ours.iter().flat_map(|round| &round.errors).next() {
         notes.push(format!("The first of the errors: {error}."));
     }
-    let lanes = [("reopened, bare", &bare), ("pool", &ours)].map(|(label, rounds)| {
-        Series::new(label, rounds.iter().flat_map(|round| round.usable_ms.samples().iter().copied()))
-    });
+    let every = |rounds: &mut dyn Iterator<Item = &Sorted>| {
+        rounds.flat_map(|round| round.samples().iter().copied()).collect::<Vec<_>>()
+    };
+    let lanes = vec![
+        Series::new("reopened, bare", every(&mut bare.iter())),
+        Series::new("pool", every(&mut ours.iter().map(|round| &round.usable_ms))),
+    ];
     let file = format!("{}-pool.svg", D::ENGINE);
     let title = "500 connections after a failover: when each was usable";
-    Ok(Findings { rows, notes, plots: vec![Plot::new(file, title, "ms", lanes.into())] })
+    Ok(Findings { rows, notes, plots: vec![Plot::new(file, title, "ms", lanes)] })
 }
 
 struct Round {
@@ -96,18 +96,12 @@ async fn pooled<D: Driver>(cluster: &Cluster) -> Result<Round, AnyError> {
     let connector = D::connector_with(&cluster.endpoint(), cluster.port(), services, &[])?;
     let pool = Pool::<D::Adapter>::builder(connector).max_size(CONNECTIONS).wait_timeout(PATIENCE).build()?;
     drop(checked_out::<D>(&pool).await?);
+    sleep(IDLE).await;
 
     let failover =
         cluster.failover(FailoverOptions::default().promote_after(PROMOTE_AFTER).restart_old(false));
-    let writer = cluster.writer();
-    // The tasks begin when the ends of the idle connections have reached this side. Before that one that is handed out
-    // has an error as one in use has. Attempts to connect count here too, so this does not wait for ever.
     let tasks = async {
-        let latest = Instant::now() + PROMOTE_AFTER / 2;
-        while cluster.proxy_connections(&writer) > 0 && Instant::now() < latest {
-            sleep(Duration::from_millis(2)).await;
-        }
-        sleep(ARRIVAL).await;
+        sleep(PROMOTE_AFTER / 2).await;
         timeout(PATIENCE, checked_out::<D>(&pool)).await?
     };
     let (report, taken) = tokio::join!(failover, tasks);
@@ -157,31 +151,4 @@ async fn checked_out<D: Driver>(pool: &Pool<D::Adapter>) -> Result<Vec<Taken<D>>
         taken.push(finished?);
     }
     Ok(taken)
-}
-
-async fn reopened<D: Driver>(cluster: &Cluster) -> Result<Round, AnyError> {
-    let report =
-        cluster.failover(FailoverOptions::default().promote_after(PROMOTE_AFTER).restart_old(false)).await?;
-    let host = cluster.instance_endpoint(&report.new_writer);
-    let address = cluster.names().lookup(&host).into_iter().next().ok_or("the name does not resolve")?;
-    let address = SocketAddr::new(address, cluster.port());
-    let started = Instant::now();
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
-    let mut tasks = JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        let permits = Arc::clone(&permits);
-        tasks.spawn(async move {
-            let permit = permits.acquire().await?;
-            let mut session = D::bare(setting::NAME, address).await?;
-            session.ask("SELECT 1").await?;
-            drop(permit);
-            Ok::<_, AnyError>((Instant::now(), session))
-        });
-    }
-    let mut open = Vec::with_capacity(CONNECTIONS);
-    while let Some(finished) = tasks.join_next().await {
-        open.push(finished??);
-    }
-    let usable_ms = Sorted::new(open.iter().map(|(at, _)| (*at - started).as_secs_f64() * 1e3));
-    Ok(Round { usable_ms, errors: Vec::new() })
 }

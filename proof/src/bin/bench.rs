@@ -1,4 +1,4 @@
-//! `bench [--engine postgres|mysql|both] [--only NAME,…] [--quick] [--cores any|together|apart] [--out DIR]`
+//! `bench [--engine postgres|mysql|both] [--only NAME,…] [--quick] [--cores any|together] [--out DIR]`
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ struct Arguments {
     engines: Vec<Engine>,
     measures: Vec<Measure>,
     plan: Plan,
-    cores: Cores,
+    cores: Option<Cores>,
     out: PathBuf,
 }
 
@@ -42,7 +42,7 @@ impl Arguments {
             engines: vec![Engine::Postgres],
             measures: Measure::ALL.into(),
             plan: Plan::FULL,
-            cores: Cores::Any,
+            cores: None,
             out: "target/bench".into(),
         };
         let mut words = words.iter().copied();
@@ -61,14 +61,13 @@ impl Arguments {
                 ("--only", Some(names)) => {
                     arguments.measures = names.split(',').map(str::parse).collect::<Result<_, _>>()?;
                 }
-                ("--cores", Some("any")) => arguments.cores = Cores::Any,
-                ("--cores", Some("together")) => arguments.cores = Cores::Together,
-                ("--cores", Some("apart")) => arguments.cores = Cores::Apart,
+                ("--cores", Some("any")) => arguments.cores = Some(Cores::Any),
+                ("--cores", Some("together")) => arguments.cores = Some(Cores::Together),
                 ("--out", Some(folder)) => arguments.out = folder.into(),
                 _ => {
                     return Err(format!(
                         "`{word} {}` is unknown; known: --engine postgres|mysql|both, --only NAME,…, --quick, --cores \
-                         any|together|apart, --out DIR; names: {}",
+                         any|together, --out DIR; names: {}",
                         value.unwrap_or_default(),
                         Measure::ALL.map(Measure::word).join(", ")
                     ));
@@ -85,8 +84,7 @@ fn run(arguments: &Arguments) -> Result<(), AnyError> {
     let started = Instant::now();
     let load = conditions::load()?;
     let mut report = Report::default();
-    report.conditions = vec![format!("Date: {}.", conditions::date()), conditions::machine(*cores)?];
-    cores.for_servers()?;
+    report.conditions = vec![format!("Date: {}.", conditions::date()), conditions::machine()?];
     let mut is_once_done = false;
     for engine in engines {
         let single = Measure::Calls.runtime()?;
@@ -99,9 +97,11 @@ fn run(arguments: &Arguments) -> Result<(), AnyError> {
                 continue;
             }
             eprintln!("{engine}: {} …", measure.word());
+            let cores = cores.unwrap_or(measure.cores());
+            cores.apply()?;
             let group = match engine {
-                Engine::MySql => group::<MySql>(*measure, plan)?,
-                _ => group::<Pg>(*measure, plan)?,
+                Engine::MySql => group::<MySql>(*measure, plan, cores)?,
+                _ => group::<Pg>(*measure, plan, cores)?,
             };
             report.groups.push(group);
             // What is there already is worth having if the next one is not to be waited for.
@@ -123,7 +123,7 @@ fn run(arguments: &Arguments) -> Result<(), AnyError> {
 
 /// A measurement that fails says so in the report; the others go on.
 #[expect(clippy::print_stderr, reason = "a program that prints its findings")]
-fn group<D: Driver>(measure: Measure, plan: &Plan) -> Result<Group, AnyError> {
+fn group<D: Driver>(measure: Measure, plan: &Plan, cores: Cores) -> Result<Group, AnyError> {
     let (started, load) = (Instant::now(), conditions::load()?);
     let mut findings = measure.runtime()?.block_on(measure.run::<D>(plan)).unwrap_or_else(|error| {
         eprintln!("not measured: {error}");
@@ -132,7 +132,7 @@ fn group<D: Driver>(measure: Measure, plan: &Plan) -> Result<Group, AnyError> {
         findings
     });
     findings.notes.push(format!(
-        "{:.0} s; load average {load} before, {} after.",
+        "{:.0} s, processors {cores}; load average {load} before, {} after.",
         started.elapsed().as_secs_f64(),
         conditions::load()?
     ));

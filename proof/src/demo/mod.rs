@@ -22,6 +22,9 @@ pub struct Options {
     pub rounds: u32,
     /// Connections of each kind.
     pub connections: u32,
+    /// Whether there are bare connections too. Those of a crowd take the processors from the wrapped ones: each tries to
+    /// connect anew every 10 ms.
+    pub with_bare: bool,
     /// From the crash to the promotion of a reader.
     pub promote_after: Duration,
     /// From the promotion until the cluster's name leads to the new writer.
@@ -33,6 +36,16 @@ impl Options {
     pub fn new(connections: u32, dns_lag: Duration) -> Self {
         Self { connections, dns_lag, ..Self::default() }
     }
+
+    /// The wrapper alone.
+    #[must_use]
+    pub fn without_bare(self) -> Self {
+        Self { with_bare: false, ..self }
+    }
+
+    fn bare_connections(&self) -> u32 {
+        if self.with_bare { self.connections } else { 0 }
+    }
 }
 
 impl Default for Options {
@@ -40,6 +53,7 @@ impl Default for Options {
         Self {
             rounds: 1,
             connections: 1,
+            with_bare: true,
             promote_after: Duration::from_secs(1),
             dns_lag: Duration::from_secs(20),
         }
@@ -88,6 +102,8 @@ pub async fn run_round<D: Driver>(options: &Options) -> Result<Incident, AnyErro
     for number in 0..options.connections {
         let client = Wrapped::<D>::open(&connector, number).await?;
         wrapped.push(Worker::start(client, options.connections, stopped.clone()));
+    }
+    for number in 0..options.bare_connections() {
         let client = Bare::<D>::open(&cluster, number).await?;
         bare.push(Worker::start(client, options.connections, stopped.clone()));
     }

@@ -109,14 +109,27 @@ struct Ready<S: Session> {
 
 impl<S: Session> Ready<S> {
     async fn new<D: Driver>(mut session: S, table: &str) -> Result<Self, AnyError> {
-        let sql = format!("insert into {table} (connection, number) values ({})", D::TWO_PARAMETERS);
-        let statement = session.prepare(&sql).await?;
+        let statement = prepare::<D, S>(&mut session, table).await?;
         Ok(Self { session, statement })
     }
 
     async fn insert(&mut self, row: RowId) -> Result<(), String> {
         self.session.insert(&self.statement, row).await.map_err(|error| error.to_string())
     }
+}
+
+async fn prepare<D: Driver, S: Session>(session: &mut S, table: &str) -> Result<S::Statement, AnyError> {
+    let sql = format!("insert into {table} (connection, number) values ({})", D::TWO_PARAMETERS);
+    session.prepare(&sql).await
+}
+
+/// What the first row of a connection takes: a statement is prepared and run.
+///
+/// # Errors
+/// The driver's.
+pub async fn insert_one<D: Driver>(session: &mut D::Bare) -> Result<(), AnyError> {
+    let statement = prepare::<D, D::Bare>(session, BARE_TABLE).await?;
+    session.insert(&statement, (0, 0)).await
 }
 
 /// Writes through the wrapper. After an error it just goes on.
