@@ -69,6 +69,8 @@ struct FakeHost {
     own_view: Option<View>,
     connect_delay: Duration,
     answer_delay: Duration,
+    /// How much longer the first answer of a connection takes.
+    warm_up: Duration,
     /// Raised when all connections are reset.
     epoch: u64,
     connects: Vec<Instant>,
@@ -212,6 +214,11 @@ impl FakeCluster {
         self.with(name, |host| (host.connect_delay, host.answer_delay) = (connect, answer));
     }
 
+    /// How much longer the first answer on a new connection to `name` takes than those that follow.
+    pub fn set_warm_up(&self, name: &str, warm_up: Duration) {
+        self.with(name, |host| host.warm_up = warm_up);
+    }
+
     /// Resets all connections to `name`; new ones are welcome.
     pub fn kill_connections(&self, name: &str) {
         self.end_connections(name, &EndReason::new(DriverClass::Network, None, "connection reset by peer"));
@@ -336,6 +343,7 @@ impl FakeHost {
             own_view: None,
             connect_delay: Duration::ZERO,
             answer_delay: Duration::ZERO,
+            warm_up: Duration::ZERO,
             epoch: 0,
             connects: Vec::new(),
             probes: Vec::new(),
@@ -370,7 +378,7 @@ impl FakeCluster {
             host.most_open = host.most_open.max(host.open);
             host.epoch
         });
-        Ok(FakeProbe { cluster: self.clone(), name, epoch })
+        Ok(FakeProbe { cluster: self.clone(), name, epoch, is_warm: false })
     }
 }
 
@@ -398,6 +406,7 @@ pub(super) struct FakeProbe {
     cluster: FakeCluster,
     name: String,
     epoch: u64,
+    is_warm: bool,
 }
 
 impl FakeProbe {
@@ -441,7 +450,10 @@ impl FakeProbe {
 impl Probe for FakeProbe {
     async fn fetch_text(&mut self, _sql: &str) -> Result<Table> {
         self.count();
-        let delay = self.answer_delay();
+        let is_warm = std::mem::replace(&mut self.is_warm, true);
+        let warm_up =
+            if is_warm { Duration::ZERO } else { self.cluster.with(&self.name, |host| host.warm_up) };
+        let delay = self.answer_delay() + warm_up;
         wait(delay / 2).await;
         self.pass().await?;
         let answer = self.cluster.answer(&self.name);

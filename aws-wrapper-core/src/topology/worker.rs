@@ -69,6 +69,7 @@ impl Worker {
         let mut round_trip = None;
         loop {
             let begun = Instant::now();
+            let is_first = self.held.as_ref().is_none_or(|held| held.probe.has_ended());
             let Some(outcome) = stop.run_until_cancelled(self.ask()).await else {
                 // Stopped in the middle of a question: what the connection says next is not known.
                 return self.end(None);
@@ -76,7 +77,10 @@ impl Worker {
             let pause = match outcome {
                 Ok(reading) if reading.proves_writer() => return self.end(Some(reading)),
                 Ok(reading) => {
-                    smooth(&mut round_trip, reading.round_trip);
+                    // The first answer of a new session is late because the session is new, not because the server is busy.
+                    if !is_first {
+                        smooth(&mut round_trip, reading.round_trip);
+                    }
                     pauses.reset();
                     if let Some(own) = reading.own.clone().filter(|_| self.is_alias) {
                         self.host = own;

@@ -166,6 +166,17 @@ async fn a_slow_network_stretches_the_period_to_twenty_round_trips() {
     assert!((30..=55).contains(&probes), "3 s at 80 ms: {probes}");
 }
 
+/// A new session of PostgreSQL fills its caches with the first question.
+#[tokio::test(start_paused = true)]
+async fn a_slow_first_answer_of_a_session_does_not_stretch_the_period() {
+    let w = watched().await;
+    for name in THREE {
+        w.fake.set_warm_up(name, 40 * MS);
+    }
+    let took = outage(&w, Duration::from_millis(300)).await;
+    assert!(took <= Duration::from_millis(12 + 2), "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_writer_does_not_delay_the_search_for_long() {
     let w = watched().await;
