@@ -11,8 +11,10 @@ mod word;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 pub use self::mark::InFlight;
 pub(crate) use self::mark::{Pulse, Watcher};
@@ -105,7 +107,12 @@ pub struct Registry {
     next: AtomicU64,
     slots: Mutex<HashMap<u64, Weak<Slot>>>,
     role_epochs: RoleEpochs,
+    /// When those beside a lost connection were last suspected, and by which host.
+    suspected: Mutex<Option<(HostKey, Instant)>>,
 }
+
+/// Hundreds of connections are lost at the same moment: it is enough to look through the list so often.
+const SUSPECTED_FOR: Duration = Duration::from_millis(50);
 
 impl Registry {
     /// A slot for a connection that is about to be opened.
@@ -122,6 +129,24 @@ impl Registry {
         let mut slots: Vec<_> = self.slots.lock().values().filter_map(Weak::upgrade).collect();
         slots.retain(|slot| !slot.has_ended());
         slots
+    }
+
+    /// A connection was lost: those to the same server that nobody uses may be lost, too, and not know it yet.
+    fn suspect_those_beside(&self, lost: &Slot) {
+        let now = Instant::now();
+        {
+            let mut suspected = self.suspected.lock();
+            let is_recent = |(host, at): &(HostKey, Instant)| {
+                host == lost.host() && now.duration_since(*at) < SUSPECTED_FOR
+            };
+            if suspected.as_ref().is_some_and(is_recent) {
+                return;
+            }
+            *suspected = Some((lost.host().clone(), now));
+        }
+        for slot in self.slots().iter().filter(|slot| slot.is_beside(lost) && !slot.is_busy()) {
+            slot.mark().suspect();
+        }
     }
 
     /// From now on the connection of `slot` is given up when `host`, the instance of `cluster` it reached, is not the
@@ -150,8 +175,6 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::session::transaction::TransactionState;
 
@@ -209,6 +232,29 @@ mod tests {
         commit.answered();
         slot.set_ready(TransactionState::Idle);
         assert!(is_over.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_lost_connection_makes_those_beside_it_suspect_until_they_are_answered() {
+        let registry = Arc::new(Registry::default());
+        let open = |host: &str| {
+            let slot = registry.open(HostKey::new(host, 1).unwrap(), Purpose::Initial);
+            slot.mark_calls();
+            slot
+        };
+        let (lost, idle, busy, elsewhere) = (open("h"), open("h"), open("h"), open("other"));
+        let call = busy.enter();
+        lost.record_end(EndReason::new(DriverClass::Network, None, "connection reset"));
+        assert_eq!(idle.fitness(), Fitness::Suspect);
+        assert_eq!((busy.fitness(), elsewhere.fitness()), (Fitness::Fit, Fitness::Fit));
+        call.answered();
+        idle.enter().answered();
+        assert_eq!(idle.fitness(), Fitness::Fit);
+
+        let closed = open("other");
+        closed.record_end(EndReason::new(DriverClass::Other, None, "closed by the client"));
+        open("other").record_end(EndReason::aborted("given up"));
+        assert_eq!(elsewhere.fitness(), Fitness::Fit, "these say nothing of the server");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::mark::{InFlight, Mark, Pulse};
 use super::role_epoch::RoleEpoch;
 use super::{EndReason, Ending, Identity, Purpose, Registry};
+use crate::error::DriverClass;
 use crate::host::HostKey;
 use crate::session::transaction::TransactionState;
 
@@ -57,7 +58,8 @@ const COUNT_SHIFT: u32 = 16;
 pub enum Fitness {
     /// It can.
     Fit,
-    /// Its host was found dead and the connection has not been answered since: ask it first, or drop it.
+    /// Its host was found dead, or another connection to it was lost, and this one has not been answered since: ask it
+    /// first, or drop it.
     Suspect,
     /// It cannot.
     Unfit(Unfit),
@@ -337,9 +339,22 @@ impl Slot {
         self.end_reason.get().map(Box::as_ref)
     }
 
-    /// Records why the connection is about to end, before those who wait on it are woken.
+    /// Records why the connection is about to end, before those who wait on it are woken. When it was lost, those beside it
+    /// that nobody uses are suspected.
     pub fn record_end(&self, reason: EndReason) {
-        let _ = self.end_reason.set(Box::new(reason));
+        let is_lost = reason.class == DriverClass::Network && !reason.aborted;
+        let is_news = self.end_reason.set(Box::new(reason)).is_ok();
+        if let Some(registry) = self.registry.upgrade().filter(|_| is_news && is_lost) {
+            registry.suspect_those_beside(self);
+        }
+    }
+
+    /// Whether both lead to the same server.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        match (self.peer(), other.peer()) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.host == other.host,
+        }
     }
 
     /// The connection's task is over and its socket closed.
