@@ -114,9 +114,10 @@ async fn a_host_that_does_not_exist(cluster: &TestCluster) {
 
 async fn a_reader_that_is_taken_for_the_writer(cluster: &TestCluster) {
     let reader = cluster.instance_endpoint("instance-2");
+    // Long enough for a busy server to answer once, so that its role is what is told.
     let params = [
         ("verify_opened_connection_type", "writer"),
-        ("open_connection_retry_timeout_ms", "500"),
+        ("open_connection_retry_timeout_ms", "2000"),
         ("open_connection_retry_interval_ms", "100"),
     ];
     let start = Instant::now();
@@ -124,7 +125,7 @@ async fn a_reader_that_is_taken_for_the_writer(cluster: &TestCluster) {
     assert!(matches!(error.kind(), ErrorKind::Routing | ErrorKind::Timeout(Phase::Connect)), "{error:?}");
     let text = format!("{error:?}");
     assert!(text.contains("is a Reader, but a Writer is wanted"), "{text}");
-    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(3500), "{:?}", start.elapsed());
 }
 
 async fn an_address_without_a_pattern(cluster: &TestCluster) {
