@@ -18,7 +18,7 @@ use crate::plugins::{self, Place, Planned, PluginContext, developer};
 use crate::registry::Purpose;
 use crate::services::{Services, Shared};
 use crate::table::Table;
-use crate::topology::cluster::{ClusterSession, ConnectorId, MonitorKind, Probe, Prober};
+use crate::topology::cluster::{ClusterSession, ConnectorId, MonitorKind, OpenedFor, Probe, Prober};
 use crate::topology::view::Topology;
 
 /// Opens connections to one server or cluster. Cheap to clone.
@@ -261,7 +261,6 @@ impl<D: DriverDialect> Builder<D> {
             chain: Arc::clone(&chain),
             index: 0,
             developer: self.developer,
-            connector,
             prober: Arc::clone(&prober),
         };
         let mut plugins = Vec::with_capacity(planned.len());
@@ -271,7 +270,8 @@ impl<D: DriverDialect> Builder<D> {
         }
         let learner =
             plugins::needs_topology(codes, is_cluster).then(|| (Arc::clone(&topology), Arc::clone(&prober)));
-        let end = Arc::new(Dialler { driver: Arc::clone(&driver), shared: Arc::clone(shared), learner });
+        let end =
+            Arc::new(Dialler { driver: Arc::clone(&driver), shared: Arc::clone(shared), learner, connector });
         let pipeline = Pipeline::new(&plugins, end, self.settings.network.socket_timeout);
         let _ = chain.set(Arc::downgrade(pipeline.application()));
         let _ = prober_chain.set(Arc::downgrade(pipeline.monitoring()));
@@ -359,7 +359,7 @@ impl<D: DriverDialect> Prober for DriverProber<D> {
             is_like_a_session = false;
         }
         let connection = chain.connect(&mut request).await?;
-        let opened_for = is_like_a_session.then(|| self.id.clone());
+        let opened_for = is_like_a_session.then(|| OpenedFor::new(&self.id, request.user()));
         Ok(Box::new(DriverProbe { driver: Arc::clone(&self.driver), connection, opened_for }))
     }
 }
@@ -369,7 +369,7 @@ impl<D: DriverDialect> Prober for DriverProber<D> {
 struct DriverProbe<D: DriverDialect> {
     driver: Arc<D>,
     connection: D::Connection,
-    opened_for: Option<ConnectorId>,
+    opened_for: Option<OpenedFor>,
 }
 
 #[async_trait]
@@ -388,7 +388,7 @@ impl<D: DriverDialect> Probe for DriverProbe<D> {
         self.driver.slot(&self.connection).has_ended()
     }
 
-    fn opened_for(&self) -> Option<&ConnectorId> {
+    fn opened_for(&self) -> Option<&OpenedFor> {
         self.opened_for.as_ref()
     }
 

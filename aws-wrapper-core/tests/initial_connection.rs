@@ -60,6 +60,39 @@ mod writer_endpoint {
         assert_eq!(dialled(&world, from), [world.key("i-1")]);
     }
 
+    /// All its plugins see it as a new one.
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_waits_for_the_writer_gets_the_connection_on_which_it_was_proved() {
+        let world = World::new();
+        let connector = world.connector(WRITER, &[("plugins", "initial_connection,tracker")]);
+        let _first = FakeClient::connect(&connector).await.unwrap();
+        sleep(SECOND * 2).await;
+        world.cluster.set_reach("i-1", Reach::Refuses);
+        let from = world.driver.connects().len();
+        let promote = || {
+            world.cluster.promote("i-2");
+        };
+        let [one, two] =
+            meanwhile(all([&connector, &connector].map(FakeClient::connect)), SECOND / 4, promote)
+                .await
+                .try_into()
+                .unwrap();
+        let (one, two) = (one.unwrap(), two.unwrap());
+        let to_the_new_one = dialled(&world, from).into_iter().filter(|host| *host == world.key("i-2"));
+        assert_eq!(to_the_new_one.count(), 1, "the other one was there already");
+        for client in [&one, &two] {
+            assert_eq!(client.query("insert").await.unwrap(), "i-2");
+            let slot = client.current().slot().clone();
+            assert_eq!(slot.purpose(), Purpose::Initial);
+            assert_eq!(slot.identity().unwrap().role, Role::Writer);
+        }
+        world.cluster.promote("i-3");
+        sleep(SECOND * 2).await;
+        for client in [&one, &two] {
+            assert!(client.current().slot().has_ended(), "it is tracked");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_name_that_leads_to_the_old_writer_does_not_lead_the_session_there() {
         let world = World::new();

@@ -12,11 +12,11 @@ use crate::config::secret::Secret;
 use crate::config::settings::{MonitoringSettings, Settings};
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
-use crate::host::{Availability, HostKey};
-use crate::plugin::{ConnectionPlugin, Connects};
-use crate::registry::{Purpose, Slot};
+use crate::host::{Availability, HostKey, Role};
+use crate::plugin::ConnectionPlugin;
+use crate::registry::{Identity, Purpose, Slot};
 use crate::services::Shared;
-use crate::topology::cluster::Prober;
+use crate::topology::cluster::{ConnectorId, OpenedFor, Prober};
 use crate::topology::view::Topology;
 
 /// What is wanted: one value per attempt, changed by the plugins it passes.
@@ -239,14 +239,6 @@ impl<D: DriverDialect> ConnectHandle<D> {
         Self { chain, place, settings: Arc::clone(settings), shared: Arc::clone(shared) }
     }
 
-    /// Whether the plugins behind this one do to the application's connections just what they do to the monitor's.
-    pub(crate) fn opens_as_the_monitor(&self) -> bool {
-        self.chain.get().and_then(Weak::upgrade).is_some_and(|chain| {
-            let behind = chain.plugins.iter().skip(self.place).flatten();
-            behind.into_iter().all(|plugin| plugin.subscriptions().connects == Connects::All)
-        })
-    }
-
     /// Opens a connection to `host` through the plugins behind this one.
     ///
     /// # Errors
@@ -272,6 +264,7 @@ pub(crate) struct Dialler<D: DriverDialect> {
     pub(crate) shared: Arc<Shared>,
     /// Learns from the application's first connection which product the server is, if anybody needs to know.
     pub(crate) learner: Option<(Arc<Topology>, Arc<dyn Prober>)>,
+    pub(crate) connector: ConnectorId,
 }
 
 /// A host that works answers in that time.
@@ -279,6 +272,9 @@ const FAIR: Duration = Duration::from_secs(1);
 
 impl<D: DriverDialect> Dialler<D> {
     async fn open(&self, request: &mut ConnectRequest) -> Result<D::Connection> {
+        if let Some(connection) = self.proven(request) {
+            return Ok(connection);
+        }
         let by_purpose = match request.purpose {
             Purpose::Monitoring => request.settings.topology.connect_timeout,
             Purpose::Initial | Purpose::Switch => request.settings.network.connect_timeout,
@@ -327,5 +323,25 @@ impl<D: DriverDialect> Dialler<D> {
                 Err(Error::new(ErrorKind::Timeout(Phase::Connect), message).with_host(&host))
             }
         }
+    }
+
+    /// The very connection on which the writer was just proved, if that is where the request leads and it would be opened
+    /// just so. The plugins it passed see it as one that was opened.
+    fn proven(&self, request: &mut ConnectRequest) -> Option<D::Connection> {
+        let (topology, _) = self.learner.as_ref()?;
+        if request.purpose == Purpose::Monitoring || request.address.is_some() {
+            return None;
+        }
+        let wanted = OpenedFor::new(&self.connector, request.user());
+        let connection = topology.cluster()?.take_proven(&request.host, &wanted)?;
+        let connection = *connection.downcast::<D::Connection>().ok()?;
+        let slot = self.driver.slot(&connection);
+        if let Some(host_id) = topology.snapshot().find(&request.host).and_then(|host| host.host_id.clone()) {
+            slot.identify(Identity::new(host_id, Role::Writer, Some(request.host.clone())));
+        }
+        slot.serves(request.purpose);
+        slot.leads_to_the_writer();
+        request.slot = Some(Arc::clone(slot));
+        Some(connection)
     }
 }

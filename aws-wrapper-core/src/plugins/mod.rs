@@ -21,7 +21,7 @@ use crate::host::Role;
 use crate::pipeline::connect::{ConnectChain, ConnectHandle};
 use crate::plugin::ConnectionPlugin;
 use crate::services::Shared;
-use crate::topology::cluster::{ConnectorId, Prober};
+use crate::topology::cluster::Prober;
 use crate::topology::view::Topology;
 
 /// Where a plugin stands in the chain.
@@ -139,7 +139,6 @@ pub struct PluginContext<D: DriverDialect> {
     pub(crate) chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
     pub(crate) index: usize,
     pub(crate) developer: developer::Script,
-    pub(crate) connector: ConnectorId,
     /// Opens the wrapper's own connections as this connector.
     pub(crate) prober: Arc<dyn Prober>,
 }

@@ -70,12 +70,12 @@ pub trait Probe: Debug + Send {
     /// Whether the connection is known to be gone.
     fn has_ended(&self) -> bool;
 
-    /// Which connector's settings it was opened with, if it may be given to a session of that connector.
-    fn opened_for(&self) -> Option<&ConnectorId> {
+    /// Whose session it may be given to, if to any.
+    fn opened_for(&self) -> Option<&OpenedFor> {
         None
     }
 
-    /// The driver's connection in it, for a session of the connector that opened it.
+    /// The driver's connection in it, for such a session.
     fn into_connection(self: Box<Self>) -> Option<Box<dyn Any + Send>> {
         None
     }
@@ -92,6 +92,20 @@ impl PartialEq for ConnectorId {
 }
 
 impl Eq for ConnectorId {}
+
+/// What the settings of a connection were: a session that wants the same can have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedFor {
+    connector: ConnectorId,
+    user: Option<String>,
+}
+
+impl OpenedFor {
+    /// With the settings of this connector, as this user if it is not the one of the driver's configuration.
+    pub(crate) fn new(connector: &ConnectorId, user: Option<&str>) -> Self {
+        Self { connector: connector.clone(), user: user.map(str::to_owned) }
+    }
+}
 
 /// What has to be known to watch a cluster.
 #[derive(Debug)]
@@ -342,17 +356,13 @@ impl Cluster {
         report.newest = now;
     }
 
-    /// The connection on which `writer` was just proved, if it was opened with the settings of this connector and
-    /// nobody has taken it: saves one session the time of a connect.
-    pub(crate) fn take_proven(
-        &self,
-        writer: &HostKey,
-        connector: &ConnectorId,
-    ) -> Option<Box<dyn Any + Send>> {
+    /// The connection on which `writer` was just proved, if it was opened with these settings and nobody has taken it:
+    /// saves one session the time of a connect.
+    pub(crate) fn take_proven(&self, writer: &HostKey, wanted: &OpenedFor) -> Option<Box<dyn Any + Send>> {
         let held = {
             let mut proven = self.proven.lock();
             let fits = |held: &Held| {
-                held.host == *writer && held.probe.opened_for() == Some(connector) && !held.probe.has_ended()
+                held.host == *writer && held.probe.opened_for() == Some(wanted) && !held.probe.has_ended()
             };
             proven.take_if(|held| fits(held))?
         };

@@ -13,10 +13,10 @@ use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
 use crate::host::{Host, HostKey, Role};
 use crate::pipeline::connect::ConnectHandle;
 use crate::plugins::PluginContext;
-use crate::registry::{Identity, Purpose};
+use crate::registry::Purpose;
 use crate::select::{HostSelector, SelectContext, selector};
 use crate::topology::Snapshot;
-use crate::topology::cluster::{ConnectorId, Verify};
+use crate::topology::cluster::Verify;
 use crate::topology::view::Topology;
 
 /// Looks for a connection of the wanted role until a deadline.
@@ -27,7 +27,6 @@ pub(super) struct Search<D: DriverDialect> {
     connect: ConnectHandle<D>,
     selector: Arc<dyn HostSelector>,
     settings: FailoverSettings,
-    connector: ConnectorId,
 }
 
 /// A connection whose role has been checked.
@@ -57,7 +56,6 @@ impl<D: DriverDialect> Search<D> {
             connect: context.connect_handle(),
             selector: selector(settings.reader_strategy)?,
             settings,
-            connector: context.connector.clone(),
         })
     }
 
@@ -115,10 +113,6 @@ impl<D: DriverDialect> Search<D> {
             match self.topology.refresh(Verify::Writer, deadline).await {
                 Ok(snapshot) => {
                     if let Some(writer) = snapshot.verified_writer() {
-                        if let Some(connection) = self.proven(&snapshot, writer) {
-                            *attempts += 1;
-                            return Ok(Found { connection, found_at: Instant::now() });
-                        }
                         match self.attempt(writer, Some(Role::Writer), deadline, attempts).await {
                             Attempt::Found(found) => return Ok(found),
                             Attempt::WrongRole => {}
@@ -134,22 +128,6 @@ impl<D: DriverDialect> Search<D> {
             }
             pause.wait(self.topology.subscribe()).await;
         }
-    }
-
-    /// The very connection on which the writer was proved, if it is as good as one opened here.
-    fn proven(&self, snapshot: &Snapshot, writer: &HostKey) -> Option<D::Connection> {
-        if !self.connect.opens_as_the_monitor() {
-            return None;
-        }
-        let connection = self.topology.cluster()?.take_proven(writer, &self.connector)?;
-        let connection = *connection.downcast::<D::Connection>().ok()?;
-        let slot = self.driver.slot(&connection);
-        if let Some(host_id) = snapshot.find(writer).and_then(|host| host.host_id.as_ref()) {
-            slot.identify(Identity::new(host_id, Role::Writer, Some(writer.clone())));
-        }
-        slot.serves(Purpose::Switch);
-        slot.leads_to_the_writer();
-        Some(connection)
     }
 
     /// Readers by strategy, each at most once a round; then the host that was the writer, if the mode allows it or it
