@@ -87,22 +87,28 @@ fn a_connect_that_meets_only_refusals_or_silence_can_be_dropped() {
 
 /// A reset connection, found by the next call: the search for the writer, the connect and the switch are dropped.
 ///
-/// With the first set of plugins the session is given the connection on which the writer was proved; with the second it
-/// opens one of its own.
+/// First the session is given the connection on which the writer was proved; then the monitor has a login of its own, and
+/// the session opens one.
 #[test]
 fn a_failover_can_be_dropped_anywhere() {
     on_cluster::<Driver>(2, async |cluster| {
-        for (plugins, fewest) in [("initial_connection,failover", 1), ("failover,developer", 2)] {
+        let given = &[("plugins", "initial_connection,failover")][..];
+        let opened = &[
+            ("plugins", "failover,developer"),
+            ("topology_monitoring_user", "app"),
+            ("topology_monitoring_password", "secret"),
+        ][..];
+        for (params, fewest) in [(given, 1), (opened, 2)] {
             for latency in [Duration::ZERO, Duration::from_millis(2)] {
                 cluster.latency("instance-1", latency).await.unwrap();
-                dropped_failovers(cluster, plugins, fewest).await;
+                dropped_failovers(cluster, params, fewest).await;
             }
         }
     });
 }
 
-async fn dropped_failovers(cluster: &TestCluster, plugins: &str, fewest: u32) {
-    let connector = cluster.connector::<Driver>(&[("plugins", plugins)]);
+async fn dropped_failovers(cluster: &TestCluster, params: &[(&str, &str)], fewest: u32) {
+    let connector = cluster.connector::<Driver>(params);
     let mut events = Driver::services(&connector).subscribe();
     let mut session = Driver::connect(&connector).await.unwrap();
     for polls in 1..=MOST {
@@ -110,7 +116,7 @@ async fn dropped_failovers(cluster: &TestCluster, plugins: &str, fewest: u32) {
         match drop_after(polls, session.who()).await {
             Polled::Ready(result) => {
                 assert!(result.as_ref().is_err_and(Error::is_failover_success), "{result:?}");
-                assert!(polls > fewest, "{plugins}: through after {polls} polls: {result:?}");
+                assert!(polls > fewest, "{params:?}: through after {polls} polls: {result:?}");
                 break;
             }
             Polled::Dropped => goes_on(&mut session).await,
