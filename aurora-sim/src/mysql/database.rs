@@ -135,7 +135,9 @@ impl MySql {
             source.ip(),
             source.port(),
         );
-        let statements = ["SET GLOBAL rpl_semi_sync_replica_enabled = OFF", &change, "START REPLICA"];
+        // Its threads may run already: of a copy that was begun before and not seen to the end.
+        let statements =
+            ["STOP REPLICA", "SET GLOBAL rpl_semi_sync_replica_enabled = OFF", &change, "START REPLICA"];
         self.links[i].run(&statements).await
     }
 
