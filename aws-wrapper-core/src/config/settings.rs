@@ -528,10 +528,10 @@ impl PoolSettings {
         config.read("pool_wait_timeout_ms", &mut self.wait_timeout);
         config.read("pool_create_timeout_ms", &mut self.create_timeout);
         config.read("pool_recycle_timeout_ms", &mut self.recycle_timeout);
-        let mut idle = Duration::MAX;
-        config.read("pool_idle_check_after_ms", &mut idle);
         // Zero is a value here, not the absence of one.
-        self.idle_check_after = Some(idle).filter(|idle| *idle != Duration::MAX);
+        if config.value("pool_idle_check_after_ms").is_some() {
+            config.read("pool_idle_check_after_ms", self.idle_check_after.insert(Duration::ZERO));
+        }
         config.read("pool_max_lifetime_ms", &mut self.max_lifetime);
         config.read("pool_reader_host_selector_strategy", &mut self.reader_strategy);
         config.read("pool_reader_fallback", &mut self.reader_fallback);
