@@ -3,8 +3,10 @@
 //! The slot outlives the connection's owner and its task, so each can leave word for the other: the protocol's
 //! transaction status, why the connection ended, and the means to end it without its cooperation.
 
+mod failure;
 mod mark;
 mod role_epoch;
+mod session_use;
 mod slot;
 mod word;
 
@@ -16,10 +18,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub use self::failure::TransactionFailure;
 pub use self::mark::InFlight;
 pub(crate) use self::mark::{Pulse, Watcher};
 pub use self::role_epoch::RoleEpoch;
 pub(crate) use self::role_epoch::RoleEpochs;
+pub use self::session_use::SessionChange;
 pub use self::slot::{Fitness, Slot, Unfit};
 pub(crate) use self::word::{Stamp, Word};
 use crate::error::DriverClass;
@@ -68,17 +72,30 @@ pub struct EndReason {
     pub message: String,
     /// Whether the wrapper itself gave the connection up.
     pub aborted: bool,
+    /// Whether what was done on this side ended it: then it says nothing of the server and of the connections beside it.
+    pub is_local: bool,
 }
 
 impl EndReason {
     /// The driver or the server ended it.
     pub fn new(class: DriverClass, sqlstate: Option<String>, message: impl Into<String>) -> Self {
-        Self { class, sqlstate, message: message.into(), aborted: false }
+        Self { class, sqlstate, message: message.into(), aborted: false, is_local: false }
+    }
+
+    /// What was done on this side ended it, such as a call that was dropped half way; the server is fine.
+    pub fn local(message: impl Into<String>) -> Self {
+        Self { is_local: true, ..Self::new(DriverClass::SessionTerminated, None, message) }
     }
 
     /// The wrapper gave it up; `message` says why.
     pub fn aborted(message: impl Into<String>) -> Self {
-        Self { class: DriverClass::Network, sqlstate: None, message: message.into(), aborted: true }
+        Self {
+            class: DriverClass::Network,
+            sqlstate: None,
+            message: message.into(),
+            aborted: true,
+            is_local: true,
+        }
     }
 }
 
@@ -251,8 +268,14 @@ mod tests {
         idle.enter().answered();
         assert_eq!(idle.fitness(), Fitness::Fit);
 
+        // The server ends sessions one after the other.
+        let (ended, next) = (open("third"), open("third"));
+        ended.record_end(EndReason::new(DriverClass::SessionTerminated, None, "too long idle"));
+        assert_eq!(next.fitness(), Fitness::Suspect);
+
         let closed = open("other");
         closed.record_end(EndReason::new(DriverClass::Other, None, "closed by the client"));
+        open("other").record_end(EndReason::local("a call was dropped"));
         open("other").record_end(EndReason::aborted("given up"));
         assert_eq!(elsewhere.fitness(), Fitness::Fit, "these say nothing of the server");
     }

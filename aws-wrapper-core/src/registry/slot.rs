@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout};
 
 use super::mark::{InFlight, Mark, Pulse};
 use super::role_epoch::RoleEpoch;
-use super::{EndReason, Ending, Identity, Purpose, Registry};
+use super::session_use::{SessionChange, SessionUse};
+use super::{EndReason, Ending, Identity, Purpose, Registry, TransactionFailure};
 use crate::error::DriverClass;
 use crate::host::HostKey;
 use crate::session::transaction::TransactionState;
@@ -25,17 +26,19 @@ pub struct Slot {
     /// Whether it is (still) one of the wrapper's own, and if not, what it was opened for.
     purpose: AtomicU8,
     opened_at: Instant,
-    /// When it was opened, or proved to lead to the writer, in the history of writers.
-    epoch: Mutex<RoleEpoch>,
+    rare: Mutex<Rare>,
     /// The address that was dialled in the end.
     peer: OnceLock<SocketAddr>,
-    /// The cluster whose change of the writer it follows.
-    tracked_in: OnceLock<Arc<str>>,
     /// Low byte: status of the last ReadyForQuery, 0 = not known now. Second byte: the last status that was known.
     /// Upper half: counts the times the server said it is ready.
     status: AtomicU32,
     /// What was sent to end the transaction and may not have been answered yet.
     ending: AtomicU8,
+    /// How the server answered what was sent last to end a transaction; 0 before that.
+    answered_ending: AtomicU8,
+    /// Whether it took the place of a connection that a call has ended: then the next ones are looked at.
+    follows_a_loss: AtomicBool,
+    session: SessionUse,
     ready: Notify,
     /// How many wait for `ready`. Nobody does while all goes well, and telling nobody costs a lock.
     waiting: AtomicU32,
@@ -46,6 +49,16 @@ pub struct Slot {
     end: Notify,
     abort: OnceLock<Box<dyn Fn() + Send + Sync>>,
     registry: Weak<Registry>,
+}
+
+/// What is looked at when something has happened, behind one lock: there are thousands of connections.
+struct Rare {
+    /// When it was opened, or proved to lead to the writer, in the history of writers.
+    epoch: RoleEpoch,
+    /// The cluster whose change of the writer it follows. The first one stands.
+    tracked_in: Option<Arc<str>>,
+    /// Why the last transaction failed. Boxed: most never do.
+    failure: Option<Box<TransactionFailure>>,
 }
 
 const STATUS: u32 = 0xff;
@@ -87,11 +100,13 @@ impl Slot {
             host,
             purpose: AtomicU8::new(purpose as u8),
             opened_at: Instant::now(),
-            epoch: Mutex::new(registry.role_epochs.now()),
+            rare: Mutex::new(Rare { epoch: registry.role_epochs.now(), tracked_in: None, failure: None }),
             peer: OnceLock::new(),
-            tracked_in: OnceLock::new(),
             status: AtomicU32::new(0),
             ending: AtomicU8::new(0),
+            answered_ending: AtomicU8::new(0),
+            follows_a_loss: AtomicBool::new(false),
+            session: SessionUse::new(),
             ready: Notify::new(),
             waiting: AtomicU32::new(0),
             identity: OnceLock::new(),
@@ -203,22 +218,22 @@ impl Slot {
 
     /// The moment in the history of writers in which it was opened, or proved to lead to the writer.
     pub fn epoch(&self) -> RoleEpoch {
-        *self.epoch.lock()
+        self.rare.lock().epoch
     }
 
     /// It was just proved to lead to the writer, whatever its host was when it was opened.
     pub(crate) fn leads_to_the_writer(&self) {
         if let Some(registry) = self.registry.upgrade() {
-            *self.epoch.lock() = registry.role_epochs.now();
+            self.rare.lock().epoch = registry.role_epochs.now();
         }
     }
 
     pub(super) fn track_in(&self, cluster: &Arc<str>) {
-        let _ = self.tracked_in.set(Arc::clone(cluster));
+        self.rare.lock().tracked_in.get_or_insert_with(|| Arc::clone(cluster));
     }
 
     pub(super) fn is_tracked_in(&self, cluster: &str) -> bool {
-        self.tracked_in.get().is_some_and(|tracked| **tracked == *cluster)
+        self.rare.lock().tracked_in.as_ref().is_some_and(|tracked| **tracked == *cluster)
     }
 
     /// Its host is not the writer any more: ends it now if nobody uses it, else as soon as its call is over and no
@@ -306,6 +321,61 @@ impl Slot {
         }
     }
 
+    /// How the server answered a command that ends a transaction: a commit may be answered by a rollback. For adapters, as
+    /// the answer comes.
+    pub fn set_answered_ending(&self, answer: Ending) {
+        self.answered_ending.store(answer as u8, Ordering::Release);
+    }
+
+    /// How the server answered what was sent last to end a transaction; `None` before the first.
+    pub fn answered_ending(&self) -> Option<Ending> {
+        match self.answered_ending.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Ending::Rollback),
+            _ => Some(Ending::Commit),
+        }
+    }
+
+    /// The open transaction has failed: kept for the commit that the server will refuse. For adapters.
+    pub fn set_failure(&self, failure: TransactionFailure) {
+        self.rare.lock().failure = Some(Box::new(failure));
+    }
+
+    /// Why the last transaction failed, once.
+    pub fn take_failure(&self) -> Option<TransactionFailure> {
+        self.rare.lock().failure.take().map(|failure| *failure)
+    }
+
+    /// As it is now the session is clean: what is done to it from now on is noted. For pools.
+    pub fn session_is_clean(&self) {
+        self.session.clean();
+    }
+
+    /// What was done to the session since it was clean. Known only where a pool has asked for it.
+    pub fn session_change(&self) -> SessionChange {
+        self.session.change()
+    }
+
+    /// Something is done to the session. For adapters, where no text tells.
+    pub fn note_session_change(&self, change: SessionChange) {
+        self.session.note(change);
+    }
+
+    #[inline]
+    pub(crate) fn watches_session(&self) -> bool {
+        self.session.is_watched()
+    }
+
+    /// It takes the place of a connection that was lost.
+    pub(crate) fn follow_a_loss(&self) {
+        self.follows_a_loss.store(true, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn follows_a_loss(&self) -> bool {
+        self.follows_a_loss.load(Ordering::Relaxed)
+    }
+
     /// Waits until the state is known after an error, the connection has ended, or `limit` has passed.
     pub async fn settled(&self, limit: Duration) -> TransactionState {
         if self.has_ended() || self.transaction() != TransactionState::Unknown {
@@ -342,7 +412,8 @@ impl Slot {
     /// Records why the connection is about to end, before those who wait on it are woken. When it was lost, those beside it
     /// that nobody uses are suspected.
     pub fn record_end(&self, reason: EndReason) {
-        let is_lost = reason.class == DriverClass::Network && !reason.aborted;
+        let is_of_the_server = matches!(reason.class, DriverClass::Network | DriverClass::SessionTerminated);
+        let is_lost = is_of_the_server && !reason.is_local;
         let is_news = self.end_reason.set(Box::new(reason)).is_ok();
         if let Some(registry) = self.registry.upgrade().filter(|_| is_news && is_lost) {
             registry.suspect_those_beside(self);

@@ -3,11 +3,13 @@
 //! The state of a transaction never comes from here: the protocol tells it. Where a text can be read in two ways, the
 //! answer is the careful one.
 
+mod change;
 mod mysql;
 mod postgres;
 mod tokens;
 
-use tokens::{Kind, Token, Tokens};
+pub use change::session_change;
+use tokens::{Kind, Token, Tokens, is_one_of};
 
 use crate::driver::Family;
 
@@ -49,6 +51,53 @@ pub(crate) fn one_may_commit_open(family: Family, sql: &str) -> bool {
         Family::Postgres => postgres::one_may_commit_open(sql),
         Family::MySql => mysql::one_may_commit_open(sql),
     }
+}
+
+/// Whether the last statement in `sql` that ends a transaction by name is one that commits it: `COMMIT`, and on PostgreSQL
+/// `END` and `PREPARE TRANSACTION`. The server may answer those by rolling back.
+pub fn ends_in_commit(family: Family, sql: &str) -> bool {
+    let (mut commits, mut words) = (false, Vec::with_capacity(2));
+    for token in tokens(family, sql).solid() {
+        if token.kind == Kind::Symbol && token.text == ";" {
+            commits = is_kept(family, &words).unwrap_or(commits);
+            words.clear();
+        } else if words.len() < 2 {
+            words.push(if token.kind == Kind::Word { token.text } else { "" });
+        }
+    }
+    is_kept(family, &words).unwrap_or(commits)
+}
+
+/// Whether a statement that begins with these two words keeps the transaction or drops it; `None` if it does not end it by
+/// name.
+fn is_kept(family: Family, words: &[&str]) -> Option<bool> {
+    let is = |index: usize, known: &[&str]| words.get(index).is_some_and(|word| is_one_of(word, known));
+    let ends = if family == Family::Postgres { &["commit", "end"][..] } else { &["commit"] };
+    if is(0, ends) {
+        return (!is(1, &["prepared"])).then_some(true);
+    }
+    if is(0, &["rollback", "abort"]) {
+        return (!is(1, &["to", "prepared"])).then_some(false);
+    }
+    (family == Family::Postgres && is(0, &["prepare"]) && is(1, &["transaction"])).then_some(true)
+}
+
+/// Whether `sql` is one statement that leaves no transaction open when it fails outside of one: a query or a change of
+/// rows. Of MySQL, where a procedure, or the first of several statements, may have begun one.
+pub fn is_one_plain(family: Family, sql: &str) -> bool {
+    const PLAIN: &[&str] = &[
+        "select", "insert", "update", "delete", "replace", "with", "values", "table", "show", "explain",
+        "describe", "desc", "do", "use", "help", "kill",
+    ];
+    let mut tokens = tokens(family, sql).solid().map(|token| (token.kind, token.text));
+    let Some((kind, first)) = tokens.next() else { return false };
+    let is_plain = first == "(" || (kind == Kind::Word && is_one_of(first, PLAIN));
+    // Most texts have no second statement, and finding that out is quick.
+    is_plain
+        && (!sql.trim_end().trim_end_matches(';').as_bytes().contains(&b';')
+            || tokens
+                .skip_while(|(_, text)| *text != ";")
+                .all(|(kind, text)| kind == Kind::Symbol && text == ";"))
 }
 
 /// `sql` with `?` for each literal, be it text or number, and without its comments.
@@ -121,6 +170,57 @@ fn tokens(family: Family, sql: &str) -> Tokens<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_end_of_a_transaction_counts() {
+        for sql in [
+            "commit",
+            " COMMIT;",
+            "commit and chain",
+            "insert into t values (1); commit",
+            "rollback; begin; commit work;",
+            "commit; select 1",
+            "commit; rollback to a",
+        ] {
+            assert!(ends_in_commit(Family::Postgres, sql) && ends_in_commit(Family::MySql, sql), "{sql}");
+        }
+        for sql in ["end", "END WORK", "prepare transaction 'a'", "begin; end"] {
+            assert!(ends_in_commit(Family::Postgres, sql) && !ends_in_commit(Family::MySql, sql), "{sql}");
+        }
+        for sql in [
+            "",
+            "select 1",
+            "rollback",
+            "commit; begin; rollback",
+            "abort",
+            "commit prepared 'a'",
+            "prepare a as select 1",
+            "select 'commit'",
+            "select 1 as commit",
+        ] {
+            assert!(!ends_in_commit(Family::Postgres, sql) && !ends_in_commit(Family::MySql, sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn only_one_query_or_change_of_rows_is_plain() {
+        for sql in
+            ["select 1", "insert into t values (';')", "UPDATE t set a = 1;", "(select 1)", "do sleep(1) ;;"]
+        {
+            assert!(is_one_plain(Family::MySql, sql), "{sql}");
+        }
+        for sql in [
+            "",
+            "call p()",
+            "select 1; insert into t values (1)",
+            "begin",
+            "set autocommit = 0",
+            "xa start 'a'",
+            "select ';' ; x",
+        ] {
+            assert!(!is_one_plain(Family::MySql, sql), "{sql}");
+        }
+    }
 
     #[test]
     fn no_text_breaks_the_lexer() {

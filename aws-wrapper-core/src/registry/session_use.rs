@@ -1,0 +1,83 @@
+//! What was done to a session since it was clean, for pools that hand it on.
+//!
+//! Nobody asks of a connection outside of a pool, and then a call pays one load for it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What was done to a session since [`SessionUse::clean`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum SessionChange {
+    /// Only plain statements ran: it is as clean as it was.
+    None = 1,
+    /// Settings, temporary tables, locks or the like may be left, which a reset of the session takes away.
+    Resettable = 2,
+    /// Its user, its database or the like may be another one, which no reset takes back.
+    Lasting = 3,
+}
+
+/// The note of it, in one byte.
+pub(super) struct SessionUse(AtomicU8);
+
+/// Nobody asks.
+const UNWATCHED: u8 = 0;
+
+impl SessionUse {
+    pub(super) const fn new() -> Self {
+        Self(AtomicU8::new(UNWATCHED))
+    }
+
+    /// As it is now the session is clean, and from now on it is noted what is done to it.
+    pub(super) fn clean(&self) {
+        self.0.store(SessionChange::None as u8, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn is_watched(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != UNWATCHED
+    }
+
+    /// What is done to it; the most lasting change stands.
+    pub(super) fn note(&self, change: SessionChange) {
+        if self.is_watched() {
+            self.0.fetch_max(change as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// What was done to it. Nobody knows of one that is not watched.
+    pub(super) fn change(&self) -> SessionChange {
+        match self.0.load(Ordering::Relaxed) {
+            1 => SessionChange::None,
+            3 => SessionChange::Lasting,
+            _ => SessionChange::Resettable,
+        }
+    }
+}
+
+impl fmt::Debug for SessionUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.change().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_lasting_change_stands_until_the_session_is_clean_again() {
+        let session = SessionUse::new();
+        session.note(SessionChange::Lasting);
+        assert_eq!(session.change(), SessionChange::Resettable, "not watched, not known");
+        session.clean();
+        session.note(SessionChange::None);
+        assert_eq!(session.change(), SessionChange::None);
+        session.note(SessionChange::Lasting);
+        session.note(SessionChange::Resettable);
+        assert_eq!(session.change(), SessionChange::Lasting);
+        session.clean();
+        assert_eq!(session.change(), SessionChange::None);
+    }
+}
