@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,9 +11,9 @@ use futures_util::future::BoxFuture;
 
 use crate::connection::Logical;
 use crate::driver::DriverDialect;
-use crate::error::Result;
+use crate::error::{DriverClass, Error, ErrorKind, Phase, Result, TransactionOutcome};
 use crate::method::Method;
-use crate::registry::{Ending, Slot};
+use crate::registry::{Ending, SessionChange, Slot, TransactionFailure};
 use crate::session::lexer;
 use crate::session::transaction::TransactionState;
 use crate::table::Table;
@@ -28,6 +29,8 @@ pub struct Call<'a, D: DriverDialect> {
     used: AtomicU64,
     /// Whether it went out to commit a transaction that was open by then, as far as anybody can tell.
     commits_open: AtomicBool,
+    /// Whether it says by name that a transaction is to be kept, so that the answer has to say so, too.
+    asks_to_commit: AtomicBool,
 }
 
 /// What a call on the stack borrows and a call that a stream takes along shares.
@@ -73,6 +76,7 @@ impl<D: DriverDialect> Call<'static, D> {
             ask,
             used: AtomicU64::new(0),
             commits_open: AtomicBool::new(false),
+            asks_to_commit: AtomicBool::new(false),
         }
     }
 }
@@ -81,7 +85,15 @@ impl<'a, D: DriverDialect> Call<'a, D> {
     /// A call of `method`; `sql` is its text when it has one.
     pub fn new(method: Method, sql: Option<&'a str>, logical: &'a Logical<D>, ask: &'a dyn Ask) -> Self {
         let (sql, logical, ask) = (sql.map(Cow::Borrowed), Held::Borrowed(logical), Held::Borrowed(ask));
-        Self { method, sql, logical, ask, used: AtomicU64::new(0), commits_open: AtomicBool::new(false) }
+        Self {
+            method,
+            sql,
+            logical,
+            ask,
+            used: AtomicU64::new(0),
+            commits_open: AtomicBool::new(false),
+            asks_to_commit: AtomicBool::new(false),
+        }
     }
 
     /// Which call it is.
@@ -109,13 +121,83 @@ impl<'a, D: DriverDialect> Call<'a, D> {
     pub fn uses(&self, slot: &Slot) {
         self.used.store(slot.id(), Ordering::Relaxed);
         if self.may_commit() && !slot.has_ended() {
-            // Here and not when it fails: other calls fail with it, and it may be dropped before.
-            slot.set_ending(Ending::Commit);
-            let known = slot.last_known_transaction();
-            // The driver's own transaction is open whatever is known; text may say `commit` to no transaction at all.
-            let is_open = self.method == Method::Commit
-                || matches!(known, TransactionState::InTransaction | TransactionState::Failed);
-            self.commits_open.store(is_open, Ordering::Relaxed);
+            self.will_commit(slot);
+        }
+        if slot.watches_session() {
+            slot.note_session_change(self.session_change());
+        }
+        if slot.follows_a_loss() {
+            self.logical.sends_after_a_loss(slot, self.fingerprint());
+        }
+    }
+
+    #[cold]
+    fn will_commit(&self, slot: &Slot) {
+        // Here and not when it fails: other calls fail with it, and it may be dropped before.
+        slot.set_ending(Ending::Commit);
+        let known = slot.last_known_transaction();
+        // The driver's own transaction is open whatever is known; text may say `commit` to no transaction at all.
+        let is_open = self.method == Method::Commit
+            || matches!(known, TransactionState::InTransaction | TransactionState::Failed);
+        self.commits_open.store(is_open, Ordering::Relaxed);
+        let asks = self.method == Method::Commit
+            || self.sql().is_some_and(|sql| lexer::ends_in_commit(D::FAMILY, sql));
+        self.asks_to_commit.store(asks, Ordering::Relaxed);
+    }
+
+    /// What it may leave behind in the session.
+    fn session_change(&self) -> SessionChange {
+        match (self.method, self.sql()) {
+            (Method::Listen | Method::Reset, _) => SessionChange::Resettable,
+            (
+                Method::Query
+                | Method::QueryStream
+                | Method::Execute
+                | Method::BatchExecute
+                | Method::SimpleQuery
+                | Method::CopyIn
+                | Method::CopyOut,
+                sql,
+            ) => sql.map_or(SessionChange::Resettable, |sql| lexer::session_change(D::FAMILY, sql)),
+            // A portal is bound to a text first.
+            (Method::Portal, sql) => {
+                sql.map_or(SessionChange::None, |sql| lexer::session_change(D::FAMILY, sql))
+            }
+            (
+                Method::Prepare
+                | Method::Begin
+                | Method::Commit
+                | Method::Rollback
+                | Method::Savepoint
+                | Method::Ping,
+                _,
+            ) => SessionChange::None,
+        }
+    }
+
+    /// What makes it the same call as another one: its method and text. Parameters are not known here.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.method as u8, self.sql()).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Whether the server was asked by name to keep a transaction. Its answer has to be looked at then.
+    #[inline]
+    pub fn asks_to_commit(&self) -> bool {
+        self.asks_to_commit.load(Ordering::Relaxed)
+    }
+
+    /// The result of the exchange on `slot`: one that went well although the server answered the commit by rolling back is
+    /// an error.
+    ///
+    /// # Errors
+    /// Those of `result`, and [`ErrorKind::RolledBack`](crate::error::ErrorKind::RolledBack).
+    #[inline]
+    pub fn kept<T>(&self, slot: &Slot, result: Result<T>) -> Result<T> {
+        match result {
+            Ok(_) if self.asks_to_commit() => refused(slot).map_or(result, Err),
+            result => result,
         }
     }
 
@@ -138,10 +220,69 @@ impl<'a, D: DriverDialect> Call<'a, D> {
         }
     }
 
+    /// What the failure of this call means for the transaction on its connection, as far as that is known now.
+    pub(crate) fn with_fate(&self, error: Error) -> Error {
+        let Some(slot) = self.current_slot().filter(|_| self.used.load(Ordering::Relaxed) != 0) else {
+            return error;
+        };
+        let is_lost = slot.has_ended()
+            || matches!(
+                error.kind(),
+                ErrorKind::Driver(DriverClass::Network | DriverClass::SessionTerminated)
+                    | ErrorKind::HostUnavailable
+            );
+        if is_lost {
+            let may_have_run = error.statement_may_have_run();
+            let (was_open, may_be_committed) =
+                self.lost_work(&slot, slot.last_known_transaction(), may_have_run);
+            return error.with_connection_lost(match (was_open, may_be_committed) {
+                (_, true) => TransactionOutcome::Unknown,
+                (true, false) => TransactionOutcome::RolledBack,
+                (false, false) => TransactionOutcome::NotInTransaction,
+            });
+        }
+        match error.kind() {
+            // The answer was not waited for.
+            ErrorKind::Timeout(Phase::Call) if self.commits_open() => {
+                error.with_outcome(TransactionOutcome::Unknown)
+            }
+            // A commit that the server refuses ends the transaction.
+            ErrorKind::Driver(_) if self.method == Method::Commit && error.is_from_server() => {
+                error.with_outcome(TransactionOutcome::RolledBack)
+            }
+            _ => error,
+        }
+    }
+
+    /// Whether a transaction was open on the `lost` connection, and whether it, or this call, may have been committed.
+    /// `known` is the state the server told last.
+    pub(crate) fn lost_work(&self, lost: &Slot, known: TransactionState, may_have_run: bool) -> (bool, bool) {
+        let commits = may_have_run && self.commits_open();
+        // The state may have come with the answer to a commit that never got it.
+        let was_open = commits || matches!(known, TransactionState::InTransaction | TransactionState::Failed);
+        let may_be_committed = match lost.ending() {
+            Some(Ending::Commit) => true,
+            // Behind a rollback nobody waited for, this call was outside of any transaction.
+            Some(Ending::Rollback) => {
+                may_have_run && !matches!(self.method, Method::Begin | Method::Rollback)
+            }
+            None => may_have_run && self.sql().is_some_and(|sql| lexer::may_commit(D::FAMILY, sql)),
+        };
+        (was_open, was_open && (commits || may_be_committed))
+    }
+
     /// The newest connection behind the logical one, if the call used it; `None` when it was replaced meanwhile.
     pub fn current_slot(&self) -> Option<Arc<Slot>> {
         let newest = self.logical.newest();
         let used = self.used.load(Ordering::Relaxed);
         (used == 0 || used == newest.id()).then_some(newest)
     }
+}
+
+/// The error of a commit that `slot` says was answered by a rollback.
+#[cold]
+fn refused(slot: &Slot) -> Option<Error> {
+    let cause = || slot.take_failure().map(TransactionFailure::into_error);
+    (slot.answered_ending() == Some(Ending::Rollback))
+        .then(|| Error::rolled_back(cause()).with_host(slot.host()))
 }

@@ -35,6 +35,17 @@ struct State<D: DriverDialect> {
     last_switch: Option<Box<(FailoverOutcome, FailoverReport)>>,
     /// The last switch that found no connection: from which one, and when that was clear.
     last_failure: Option<Box<(u64, Instant, FailoverReport)>>,
+    /// The call with which the last connection was lost.
+    ender: Option<Box<Ender>>,
+}
+
+/// The call with which a connection was lost: it may be the call that ends its session each time.
+struct Ender {
+    fingerprint: u64,
+    /// The connection that took the place of the lost one.
+    next: u64,
+    /// How often it was sent on that connection: the second time means that the first was answered.
+    sent: u32,
 }
 
 impl<D: DriverDialect> Logical<D> {
@@ -48,7 +59,13 @@ impl<D: DriverDialect> Logical<D> {
         Self {
             role,
             has_parked: AtomicBool::new(false),
-            state: Mutex::new(State { parked: None, newest: slot, last_switch: None, last_failure: None }),
+            state: Mutex::new(State {
+                parked: None,
+                newest: slot,
+                last_switch: None,
+                last_failure: None,
+                ender: None,
+            }),
             switching: AsyncMutex::new(()),
             session: D::Session::default(),
         }
@@ -117,6 +134,28 @@ impl<D: DriverDialect> Logical<D> {
         let state = self.state.lock();
         let (id, at, report) = state.last_failure.as_deref()?;
         (*id == lost.id() && *at > since).then(|| report.clone())
+    }
+
+    /// A call was lost with the connection that `next` takes the place of. Whether it was the very call that had ended the
+    /// session before, sent once more and lost at once.
+    pub(crate) fn lost_with(&self, fingerprint: u64, lost: &Slot, next: &Slot) -> bool {
+        let mut state = self.state.lock();
+        let again = state.ender.as_ref().is_some_and(|ender| {
+            ender.fingerprint == fingerprint && ender.next == lost.id() && ender.sent == 1
+        });
+        state.ender = Some(Box::new(Ender { fingerprint, next: next.id(), sent: 0 }));
+        next.follow_a_loss();
+        again
+    }
+
+    /// A call goes out on a connection that took the place of a lost one.
+    #[cold]
+    pub(crate) fn sends_after_a_loss(&self, slot: &Slot, fingerprint: u64) {
+        let mut state = self.state.lock();
+        let is_it = |ender: &&mut Box<Ender>| ender.fingerprint == fingerprint && ender.next == slot.id();
+        if let Some(ender) = state.ender.as_mut().filter(is_it) {
+            ender.sent += 1;
+        }
     }
 
     /// At most one switch at a time: hold this while looking for a new connection.

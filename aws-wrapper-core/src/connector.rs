@@ -74,7 +74,8 @@ impl<D: DriverDialect> Connector<D> {
     /// The last host's error when none of several could be used; configuration and login errors at once.
     pub async fn connect(&self) -> Result<D::Connection> {
         // Boxed, so that the future of whoever connects stays small.
-        self.inner.services.shared().until_shut_down(Box::pin(self.connect_to_any())).await
+        let opened = self.inner.services.shared().until_shut_down(Box::pin(self.connect_to_any())).await;
+        opened.map_err(Error::with_nothing_sent)
     }
 
     /// Opens a connection to one host of the cluster, whatever the endpoint; it must have that role, unless
@@ -84,7 +85,8 @@ impl<D: DriverDialect> Connector<D> {
     /// `Routing` when the host has another role; those of connecting.
     pub async fn connect_to_host(&self, host: &HostKey, role: Role) -> Result<D::Connection> {
         let wanted = Some(role).filter(|role| *role != Role::Unknown);
-        self.inner.services.shared().until_shut_down(Box::pin(self.connect_to(host.clone(), wanted))).await
+        let opened = Box::pin(self.connect_to(host.clone(), wanted));
+        self.inner.services.shared().until_shut_down(opened).await.map_err(Error::with_nothing_sent)
     }
 
     async fn connect_to_any(&self) -> Result<D::Connection> {

@@ -29,7 +29,32 @@ struct Inner {
     method: Option<Method>,
     plugin: Option<&'static str>,
     failover: Option<Box<FailoverReport>>,
+    facts: Facts,
+}
+
+/// What is known of the call and its connection besides the error itself.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    /// The connection was found closed, or was never opened: nothing was sent.
     nothing_sent: bool,
+    /// The connection is gone.
+    connection_lost: bool,
+    /// What became of the transaction with it.
+    outcome: TransactionOutcome,
+    /// The same call has ended its session twice in a row, on a host that is well.
+    ends_sessions: bool,
+    /// A prepared statement was out of date in a transaction; it has been forgotten.
+    stale_statement: bool,
+}
+
+impl Facts {
+    const NONE: Self = Self {
+        nothing_sent: false,
+        connection_lost: false,
+        outcome: TransactionOutcome::NotInTransaction,
+        ends_sessions: false,
+        stale_statement: false,
+    };
 }
 
 /// What kind of failure it is.
@@ -54,6 +79,8 @@ pub enum ErrorKind {
     SessionTransfer,
     /// The object belongs to a connection that has been replaced since.
     ConnectionSwitched,
+    /// The server answered a commit by rolling the transaction back. SQLSTATE `40000`.
+    RolledBack,
     /// The driver, the server or this version cannot do what was asked.
     Unsupported,
     /// The driver reported an error and no plugin changed its meaning.
@@ -90,13 +117,15 @@ pub enum FailoverOutcome {
     Failed,
 }
 
-/// What became of the transaction that was open when the connection was lost.
+/// What became of the transaction in which an error came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransactionOutcome {
-    /// No transaction was open.
+    /// No transaction ended with it: none was open, or the connection lives and the transaction is still the caller's
+    /// to end.
     NotInTransaction,
-    /// The transaction was open and no commit had been sent: the server has rolled it back.
+    /// Nothing of the transaction is kept: its connection was lost before a commit was sent, or the server rolled it
+    /// back.
     RolledBack,
     /// The commit was on its way: it may have happened or not.
     Unknown,
@@ -109,8 +138,10 @@ pub enum RetryAdvice {
     /// The connection works again. Repeat the statement, if it may run twice or [`Error::statement_may_have_run`] is
     /// false.
     RetryStatement,
-    /// The connection works again. Repeat the whole transaction.
+    /// The connection works again. Repeat the whole transaction; a statement outside of one is its own.
     RetryTransaction,
+    /// Look first whether the work was committed: it may have been. Repeating it blindly could do it twice.
+    CheckOutcome,
     /// The connection is gone. Open a new one, or call again to start another failover.
     Reconnect,
     /// Repeating will not help.
@@ -173,7 +204,7 @@ impl Error {
             method: None,
             plugin: None,
             failover: None,
-            nothing_sent: false,
+            facts: Facts::NONE,
         }))
     }
 
@@ -208,6 +239,19 @@ impl Error {
         error.0.method = cause.0.method;
         error.0.failover = Some(Box::new(report));
         error.0.source = Some(Box::new(cause));
+        error
+    }
+
+    /// A commit that the server answered by rolling back; `cause` is what it said before, as far as that is known.
+    pub fn rolled_back(cause: Option<Self>) -> Self {
+        const TEXT: &str = "the server answered the commit by rolling the transaction back";
+        let mut error = match cause {
+            Some(cause) => {
+                Self::new(ErrorKind::RolledBack, format!("{TEXT}, because of: {cause}")).with_source(cause)
+            }
+            None => Self::new(ErrorKind::RolledBack, TEXT),
+        };
+        error.0.facts.outcome = TransactionOutcome::RolledBack;
         error
     }
 
@@ -253,10 +297,40 @@ impl Error {
         self
     }
 
-    /// Says that the connection was found closed before anything was sent.
+    /// Says that nothing was sent: the connection was found closed, or could not be opened.
     #[must_use]
     pub fn with_nothing_sent(mut self) -> Self {
-        self.0.nothing_sent = true;
+        self.0.facts.nothing_sent = true;
+        self
+    }
+
+    /// Says what became of the transaction.
+    #[must_use]
+    pub fn with_outcome(mut self, outcome: TransactionOutcome) -> Self {
+        self.0.facts.outcome = outcome;
+        self
+    }
+
+    /// Says that the connection is gone, and what became of the transaction with it.
+    #[must_use]
+    pub(crate) fn with_connection_lost(mut self, outcome: TransactionOutcome) -> Self {
+        self.0.facts.connection_lost = true;
+        self.0.facts.outcome = outcome;
+        self
+    }
+
+    /// Says that the same call has ended its session twice in a row, on a host that is well.
+    #[must_use]
+    pub(crate) fn with_ends_sessions(mut self) -> Self {
+        self.0.facts.ends_sessions = true;
+        self
+    }
+
+    /// Says that a prepared statement was out of date in a transaction, which has failed with it; the statement has been
+    /// forgotten, so the transaction can be run again.
+    #[must_use]
+    pub fn with_stale_statement(mut self) -> Self {
+        self.0.facts.stale_statement = true;
         self
     }
 
@@ -273,37 +347,63 @@ impl Error {
         )
     }
 
-    /// What became of the open transaction, as far as it is known.
+    /// What became of the transaction in which the error came, as far as it is known.
     ///
     /// Never claims that a commit happened.
     pub fn transaction_outcome(&self) -> TransactionOutcome {
         match &self.0.failover {
             Some(report) if report.commit_in_flight => TransactionOutcome::Unknown,
             Some(report) if report.was_in_transaction => TransactionOutcome::RolledBack,
-            _ => TransactionOutcome::NotInTransaction,
+            Some(_) => TransactionOutcome::NotInTransaction,
+            None => self.0.facts.outcome,
         }
     }
 
     /// What the caller can do now.
+    ///
+    /// It says what to do, not whether that is harmless: before repeating a statement ask
+    /// [`statement_may_have_run`](Self::statement_may_have_run).
     pub fn retry_advice(&self) -> RetryAdvice {
+        if self.0.facts.ends_sessions {
+            return RetryAdvice::DoNotRetry;
+        }
+        if self.transaction_outcome() == TransactionOutcome::Unknown {
+            return RetryAdvice::CheckOutcome;
+        }
         match self.0.kind {
             ErrorKind::Failover(FailoverOutcome::Succeeded) => RetryAdvice::RetryStatement,
             ErrorKind::Failover(FailoverOutcome::TransactionUnknown) => RetryAdvice::RetryTransaction,
             ErrorKind::Failover(FailoverOutcome::Failed)
             | ErrorKind::HostUnavailable
+            | ErrorKind::Routing
+            | ErrorKind::ConnectionSwitched
             | ErrorKind::Timeout(_)
             | ErrorKind::Driver(DriverClass::Network | DriverClass::SessionTerminated) => {
                 RetryAdvice::Reconnect
             }
-            ErrorKind::Driver(DriverClass::Other) if self.is_serialization_failure() => {
+            ErrorKind::RolledBack if self.cause().is_some_and(Self::may_succeed_again) => {
                 RetryAdvice::RetryTransaction
             }
-            _ => RetryAdvice::DoNotRetry,
+            ErrorKind::Driver(DriverClass::Other) if self.may_succeed_again() => {
+                RetryAdvice::RetryTransaction
+            }
+            ErrorKind::RolledBack
+            | ErrorKind::Config
+            | ErrorKind::PluginConflict
+            | ErrorKind::Login
+            | ErrorKind::SessionTransfer
+            | ErrorKind::Unsupported
+            | ErrorKind::Driver(
+                DriverClass::Login | DriverClass::Role | DriverClass::Cancelled | DriverClass::Other,
+            ) => RetryAdvice::DoNotRetry,
         }
     }
 
     /// Whether the logical connection can be used for the next call without reconnecting.
     pub fn connection_usable(&self) -> bool {
+        if self.0.facts.connection_lost && self.0.failover.is_none() {
+            return false;
+        }
         match self.0.kind {
             ErrorKind::Failover(outcome) => outcome != FailoverOutcome::Failed,
             ErrorKind::Driver(class) => {
@@ -312,6 +412,7 @@ impl Error {
             ErrorKind::Routing
             | ErrorKind::SessionTransfer
             | ErrorKind::ConnectionSwitched
+            | ErrorKind::RolledBack
             | ErrorKind::Unsupported => true,
             ErrorKind::Config
             | ErrorKind::PluginConflict
@@ -326,7 +427,7 @@ impl Error {
         match &self.0.failover {
             Some(report) => report.statement_may_have_run,
             None => {
-                !self.0.nothing_sent
+                !self.0.facts.nothing_sent
                     && matches!(
                         self.0.kind,
                         ErrorKind::Driver(_) | ErrorKind::HostUnavailable | ErrorKind::Timeout(Phase::Call)
@@ -341,6 +442,7 @@ impl Error {
             ErrorKind::Failover(FailoverOutcome::Succeeded) => Some("08S02"),
             ErrorKind::Failover(FailoverOutcome::TransactionUnknown) => Some("08007"),
             ErrorKind::Failover(FailoverOutcome::Failed) => Some("08001"),
+            ErrorKind::RolledBack => Some("40000"),
             _ => self.0.sqlstate.as_deref(),
         }
     }
@@ -396,8 +498,6 @@ impl Error {
         None
     }
 
-    /// MySQL has `40001` for its 1213, a deadlock. Its 1205, a lock that was waited for too long, ends the statement only:
-    /// the transaction goes on, so repeating it is not the advice.
     /// The error right below this one, if it is of type `E`; else this one unchanged.
     ///
     /// # Errors
@@ -413,10 +513,23 @@ impl Error {
         }
     }
 
-    fn is_serialization_failure(&self) -> bool {
-        matches!(self.sqlstate(), Some("40001" | "40P01"))
+    /// The wrapper's error right below this one.
+    fn cause(&self) -> Option<&Self> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+
+    /// Whether the same transaction, run again from its beginning, may get through.
+    fn may_succeed_again(&self) -> bool {
+        self.0.facts.stale_statement
+            || matches!(self.sqlstate(), Some("40001" | "40P01"))
+            || self.0.vendor_code.is_some_and(|code| LOST_RACES.contains(&code))
     }
 }
+
+/// Numbers of MySQL and MariaDB that have no SQLSTATE of their own: a lock that was waited for too long (1205; the
+/// statement is undone, with `innodb_rollback_on_timeout` the transaction), and a record that another transaction has
+/// changed (1020; since MariaDB 11.6 InnoDB rolls back with it, see `innodb_snapshot_isolation`).
+const LOST_RACES: &[u32] = &[1020, 1205];
 
 fn failover_message(outcome: FailoverOutcome, report: &FailoverReport) -> String {
     let old = report.old_host.as_ref().map_or_else(String::new, |host| format!(" to {host}"));
@@ -529,6 +642,7 @@ mod tests {
 
         let commit = after_failover(FailoverOutcome::TransactionUnknown, true, true);
         assert_eq!(commit.transaction_outcome(), TransactionOutcome::Unknown);
+        assert_eq!(commit.retry_advice(), RetryAdvice::CheckOutcome);
 
         let failed = after_failover(FailoverOutcome::Failed, false, false);
         assert!(!failed.is_failover_success() && !failed.connection_usable());
@@ -536,12 +650,13 @@ mod tests {
     }
 
     #[test]
-    fn a_deadlock_ends_the_transaction_and_a_lock_wait_does_not() {
+    fn a_lost_race_is_worth_another_run_of_the_transaction() {
         for (sqlstate, code, advice) in [
             ("40001", Some(1213), RetryAdvice::RetryTransaction),
             ("40001", None, RetryAdvice::RetryTransaction),
             ("40P01", None, RetryAdvice::RetryTransaction),
-            ("HY000", Some(1205), RetryAdvice::DoNotRetry),
+            ("HY000", Some(1205), RetryAdvice::RetryTransaction),
+            ("HY000", Some(1020), RetryAdvice::RetryTransaction),
             ("23000", Some(1062), RetryAdvice::DoNotRetry),
         ] {
             let error = Error::driver(DriverClass::Other, "no").with_sqlstate(sqlstate);
@@ -550,6 +665,39 @@ mod tests {
             assert_eq!(error.vendor_code(), code);
             assert_eq!(format!("{error:?}").contains("vendor_code"), code.is_some());
         }
+    }
+
+    #[test]
+    fn a_refused_commit_has_the_advice_of_its_cause() {
+        for (sqlstate, advice) in
+            [("40001", RetryAdvice::RetryTransaction), ("23505", RetryAdvice::DoNotRetry)]
+        {
+            let cause = Error::driver(DriverClass::Other, "said before").with_sqlstate(sqlstate);
+            let error = Error::rolled_back(Some(cause));
+            assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::RolledBack, Some("40000")));
+            assert_eq!(error.transaction_outcome(), TransactionOutcome::RolledBack);
+            assert_eq!(error.retry_advice(), advice);
+            assert!(error.connection_usable() && error.to_string().contains("said before"), "{error}");
+        }
+        assert_eq!(Error::rolled_back(None).retry_advice(), RetryAdvice::DoNotRetry);
+    }
+
+    #[test]
+    fn a_lost_connection_says_what_became_of_the_transaction_without_a_failover_too() {
+        use TransactionOutcome::{NotInTransaction, RolledBack, Unknown};
+        for (outcome, advice) in [
+            (NotInTransaction, RetryAdvice::Reconnect),
+            (RolledBack, RetryAdvice::Reconnect),
+            (Unknown, RetryAdvice::CheckOutcome),
+        ] {
+            let error = Error::driver(DriverClass::Network, "reset").with_connection_lost(outcome);
+            assert_eq!((error.transaction_outcome(), error.retry_advice()), (outcome, advice));
+            assert!(!error.connection_usable());
+        }
+        // The caller's own mistake, which cost the connection.
+        let error = Error::driver(DriverClass::Other, "too large").with_connection_lost(RolledBack);
+        assert_eq!(error.retry_advice(), RetryAdvice::DoNotRetry);
+        assert!(!error.connection_usable());
     }
 
     #[test]

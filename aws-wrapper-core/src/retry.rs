@@ -1,6 +1,6 @@
 //! When a transaction may be run again.
 
-use crate::error::{Error, RetryAdvice, TransactionOutcome};
+use crate::error::{Error, RetryAdvice};
 
 /// How often and when `retry_transaction` runs its closure again.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +46,9 @@ impl RetryPolicy {
         if runs >= self.max_runs {
             return false;
         }
-        let known = error.transaction_outcome() != TransactionOutcome::Unknown;
         match error.retry_advice() {
-            RetryAdvice::RetryTransaction => known || self.idempotent,
+            RetryAdvice::RetryTransaction => true,
+            RetryAdvice::CheckOutcome => self.idempotent,
             // Lost before the transaction began: nothing has happened.
             RetryAdvice::RetryStatement => true,
             RetryAdvice::Reconnect | RetryAdvice::DoNotRetry => false,

@@ -61,7 +61,7 @@ impl<D: DriverDialect> Pipeline<D> {
         error: Error,
     ) -> impl Future<Output = Error> + Send + use<'a, D> {
         let helpers = &self.chain(call.method()).helpers;
-        let mut error = error.with_method(call.method());
+        let mut error = call.with_fate(error.with_method(call.method()));
         // Boxed, so that the future of a call that succeeds stays small.
         Box::pin(async move {
             for plugin in helpers.iter().rev() {

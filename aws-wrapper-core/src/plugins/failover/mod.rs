@@ -31,15 +31,14 @@ use crate::driver::DriverDialect;
 use crate::endpoint::EndpointKind;
 use crate::error::{DriverClass, Error, ErrorKind, FailoverOutcome, FailoverReport, Phase, Result};
 use crate::events::Event;
-use crate::host::{Availability, HostKey, Role};
-use crate::method::{Method, MethodSet};
+use crate::host::{HostKey, Role};
+use crate::method::MethodSet;
 use crate::pipeline::connect::{ConnectRequest, Next};
 use crate::plugin::{ConnectionPlugin, Connects, Recovery, Subscriptions};
 use crate::plugins::PluginContext;
 use crate::plugins::failover::search::{Found, Search};
-use crate::registry::{EndReason, Ending, Purpose, Slot};
+use crate::registry::{EndReason, Purpose, Slot};
 use crate::services::Shared;
-use crate::session::lexer;
 use crate::session::transaction::TransactionState;
 use crate::topology::cluster::Verify;
 use crate::topology::view::Topology;
@@ -156,10 +155,8 @@ impl<D: DriverDialect> Failover<D> {
     async fn give_up(&self, call: &Call<'_, D>, lost: &Slot, trigger: Trigger, in_transaction: bool) {
         match trigger {
             Trigger::HostLost => {
-                let by_us = lost.end_reason().is_some_and(|reason| reason.aborted);
-                if !by_us {
-                    self.shared.set_availability(lost.routed_host(), Availability::NotAvailable);
-                }
+                // That the host is down is for a connect or a probe to find: one session may have been ended on a host that is
+                // well.
                 if let Some(cluster) = self.topology.cluster() {
                     cluster.report_down(lost.routed_host());
                 }
@@ -235,8 +232,7 @@ impl<D: DriverDialect> Failover<D> {
     ) -> Error {
         let started = Instant::now();
         let statement_may_have_run = error.statement_may_have_run() && trigger != Trigger::Demoted;
-        let (was_in_transaction, commit_in_flight) =
-            transaction_of(call, lost, known, statement_may_have_run);
+        let (was_in_transaction, commit_in_flight) = call.lost_work(lost, known, statement_may_have_run);
         let mut report = FailoverReport {
             old_host: Some(lost.routed_host().clone()),
             was_in_transaction,
@@ -270,8 +266,16 @@ impl<D: DriverDialect> Failover<D> {
                     host = %lost.routed_host(), new_host = %slot.routed_host(), ?outcome,
                     elapsed_ms = report.elapsed.as_millis(), attempts, "failed over"
                 );
+                // The host is well if the next connection leads to it again: then the call itself may be what ends sessions.
+                let is_same_host = report.new_host == report.old_host;
+                let again = call.logical().lost_with(call.fingerprint(), lost, &slot);
                 call.logical().park(found.connection, slot, Some((outcome, report.clone())));
-                Error::failover(outcome, report, error)
+                let error = Error::failover(outcome, report, error);
+                if again && is_same_host && trigger != Trigger::Demoted {
+                    error.with_ends_sessions()
+                } else {
+                    error
+                }
             }
             Err(reason) => {
                 running.finish(FailoverOutcome::Failed, &report, report.elapsed);
@@ -359,25 +363,6 @@ fn state_at_the_error(
         Some((id, known)) if trigger == Trigger::Demoted && id == lost.id() => known,
         _ => lost.last_known_transaction(),
     }
-}
-
-/// Whether a transaction was open on the lost connection, and whether it, or this call, may have been committed.
-fn transaction_of<D: DriverDialect>(
-    call: &Call<'_, D>,
-    lost: &Slot,
-    known: TransactionState,
-    may_have_run: bool,
-) -> (bool, bool) {
-    let commits = may_have_run && call.commits_open();
-    // The state may have come with the answer to a commit that never got it.
-    let was_open = commits || matches!(known, TransactionState::InTransaction | TransactionState::Failed);
-    let may_be_committed = match lost.ending() {
-        Some(Ending::Commit) => true,
-        // Behind a rollback nobody waited for, this call was outside of any transaction.
-        Some(Ending::Rollback) => may_have_run && !matches!(call.method(), Method::Begin | Method::Rollback),
-        None => may_have_run && call.sql().is_some_and(|sql| lexer::may_commit(D::FAMILY, sql)),
-    };
-    (was_open, was_open && (commits || may_be_committed))
 }
 
 fn is_instance(snapshot: &crate::topology::Snapshot, host: &HostKey) -> bool {

@@ -3,7 +3,10 @@ use crate::config::Config;
 use crate::connection::Logical;
 use crate::connector::Connector;
 use crate::error::TransactionOutcome;
+use crate::method::Method;
 use crate::plugins::developer;
+use crate::registry::Ending;
+use crate::session::transaction::TransactionState;
 use crate::testing::NullDriver;
 
 /// A logical connection to one of two hosts that always answer.
