@@ -1,20 +1,36 @@
-//! When a transaction may be run again.
+//! When work may be repeated, and the one loop that repeats it.
 
-use crate::error::{Error, RetryAdvice};
+use std::future::Future;
+use std::time::Duration;
 
-/// How often and when `retry_transaction` runs its closure again.
-#[derive(Debug, Clone, Copy)]
+use tokio::time::sleep;
+
+use crate::error::{Error, Result, RetryAdvice, TransactionOutcome};
+
+/// How often and when a retry helper runs its work again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
     /// Runs altogether, the first one included. Default 3.
     pub max_runs: u32,
-    /// Whether the closure may run again although it may have been committed. Default false.
+    /// Whether running the work twice does no harm. Default false: what may have been done already is not repeated.
     pub idempotent: bool,
+    /// The pause before the second run; it doubles with each further one. Between half of it and all of it is waited, so
+    /// that those who failed together do not meet again. After a failover, which took its time, the next run begins at
+    /// once. Default 10 ms.
+    pub first_pause: Duration,
+    /// No pause is longer. Default 1 s.
+    pub longest_pause: Duration,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_runs: 3, idempotent: false }
+        Self {
+            max_runs: 3,
+            idempotent: false,
+            first_pause: Duration::from_millis(10),
+            longest_pause: Duration::from_secs(1),
+        }
     }
 }
 
@@ -26,84 +42,193 @@ impl RetryPolicy {
         self
     }
 
-    /// Says that running the closure twice does no harm, so it is repeated even if the commit may have happened.
+    /// Says that running the work twice does no harm: it is repeated even if it may have been done already.
     #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 
-    /// Counts the runs of one closure.
-    pub fn runs(self) -> Runs {
-        Runs { policy: self, ended: 0 }
+    /// Sets the first pause, which doubles with each run, and the longest one.
+    #[must_use]
+    pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
+        (self.first_pause, self.longest_pause) = (first, longest);
+        self
     }
 
-    /// Whether to run again after `runs` runs, the last of which ended in `error`.
+    /// Whether to run `work` again after `runs` runs, the last of which ended in `error`.
     ///
-    /// Yes after a failover whose outcome is known to be "not committed" and after a serialization failure or deadlock
-    /// (SQLSTATE `40001`, `40P01`); never after an unknown outcome, unless the closure is idempotent.
-    pub fn permits(&self, runs: u32, error: &Error) -> bool {
+    /// | the error advises | a statement | a transaction | work of a pool |
+    /// | --- | --- | --- | --- |
+    /// | `RetryStatement` | if it cannot have run, or is idempotent | yes: it was lost as it began | as a statement |
+    /// | `RetryTransaction` | yes, unless it was part of a lost transaction | yes | yes |
+    /// | `CheckOutcome` | if it is idempotent | if it is idempotent | if it is idempotent |
+    /// | `Reconnect` | no | no | as a statement; also if its transaction was rolled back |
+    /// | `DoNotRetry` | no | no | no |
+    pub fn permits(&self, work: Work, runs: u32, error: &Error) -> bool {
         if runs >= self.max_runs {
             return false;
         }
-        match error.retry_advice() {
-            RetryAdvice::RetryTransaction => true,
-            RetryAdvice::CheckOutcome => self.idempotent,
-            // Lost before the transaction began: nothing has happened.
-            RetryAdvice::RetryStatement => true,
-            RetryAdvice::Reconnect | RetryAdvice::DoNotRetry => false,
+        let is_harmless = self.idempotent || !error.statement_may_have_run();
+        let is_rolled_back = error.transaction_outcome() == TransactionOutcome::RolledBack;
+        match (error.retry_advice(), work) {
+            (RetryAdvice::RetryStatement | RetryAdvice::RetryTransaction, Work::Transaction)
+            | (RetryAdvice::RetryTransaction, Work::Checkout) => true,
+            (RetryAdvice::RetryTransaction, Work::Statement) => !is_rolled_back,
+            (RetryAdvice::RetryStatement, Work::Statement | Work::Checkout) => is_harmless,
+            (RetryAdvice::CheckOutcome, _) => self.idempotent,
+            (RetryAdvice::Reconnect, Work::Checkout) => is_harmless || is_rolled_back,
+            (RetryAdvice::Reconnect, Work::Statement | Work::Transaction) | (RetryAdvice::DoNotRetry, _) => {
+                false
+            }
         }
+    }
+
+    fn pause(&self, runs: u32, error: &Error) -> Duration {
+        if error.is_failover_success() {
+            return Duration::ZERO;
+        }
+        let doubled = 1_u32.checked_shl(runs.saturating_sub(1)).unwrap_or(u32::MAX);
+        let full = self.first_pause.saturating_mul(doubled).min(self.longest_pause);
+        full.mul_f64(0.5 + 0.5 * fastrand::f64())
     }
 }
 
-/// The runs of one closure so far. Made by [`RetryPolicy::runs`], for adapters.
-#[derive(Debug)]
-pub struct Runs {
-    policy: RetryPolicy,
-    ended: u32,
+/// What is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a further one has to be thought of in every rule")]
+pub enum Work {
+    /// One statement, outside of a transaction, on a logical connection.
+    Statement,
+    /// A whole transaction on a logical connection.
+    Transaction,
+    /// One statement or one transaction on a connection that is checked out for each run.
+    Checkout,
 }
 
-impl Runs {
-    /// A run ended in `error`: whether there is to be another one.
-    pub fn go_on(&mut self, error: &Error) -> bool {
-        self.ended += 1;
-        let again = self.policy.permits(self.ended, error);
-        if again {
-            tracing::debug!(%error, runs = self.ended, "the transaction is run again");
+/// Something that can be tried several times. For adapters and pools: what differs between them.
+pub trait Attempt {
+    /// What it comes to.
+    type Output;
+
+    /// Tries once.
+    fn attempt(&mut self) -> impl Future<Output = Result<Self::Output>> + Send;
+}
+
+/// Tries until it goes well or `policy` does not permit another run.
+///
+/// # Errors
+/// That of the last run.
+///
+/// # Cancellation
+/// As that of one attempt.
+pub async fn run<A: Attempt>(policy: RetryPolicy, work: Work, mut attempt: A) -> Result<A::Output> {
+    let mut runs = 0;
+    loop {
+        let error = match attempt.attempt().await {
+            Ok(output) => return Ok(output),
+            Err(error) => error,
+        };
+        runs += 1;
+        if !policy.permits(work, runs, &error) {
+            return Err(error);
         }
-        again
+        tracing::debug!(%error, ?work, runs, "it is run again");
+        sleep(policy.pause(runs, &error)).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::error::{DriverClass, FailoverOutcome, FailoverReport};
+    use tokio::time::Instant;
 
-    fn lost(was_in_transaction: bool, commit_in_flight: bool, outcome: FailoverOutcome) -> Error {
-        let report = FailoverReport { was_in_transaction, commit_in_flight, ..FailoverReport::default() };
+    use super::*;
+    use crate::error::{DriverClass, ErrorKind, FailoverOutcome, FailoverReport};
+
+    fn failed_over(was_in_transaction: bool, commit_in_flight: bool, may_have_run: bool) -> Error {
+        let report = FailoverReport {
+            was_in_transaction,
+            commit_in_flight,
+            statement_may_have_run: may_have_run,
+            ..FailoverReport::default()
+        };
+        let outcome = if was_in_transaction {
+            FailoverOutcome::TransactionUnknown
+        } else {
+            FailoverOutcome::Succeeded
+        };
         Error::failover(outcome, report, Error::driver(DriverClass::Network, "closed"))
     }
 
+    fn server(sqlstate: &str) -> Error {
+        Error::driver(DriverClass::Other, "no").with_sqlstate(sqlstate)
+    }
+
+    /// Whether a statement, a transaction and the work of a pool are run again; by default, and if they are idempotent.
+    fn again(error: &Error) -> [[bool; 3]; 2] {
+        [RetryPolicy::default(), RetryPolicy::default().idempotent()].map(|policy| {
+            [Work::Statement, Work::Transaction, Work::Checkout].map(|work| policy.permits(work, 1, error))
+        })
+    }
+
     #[test]
-    fn only_what_was_certainly_not_committed_runs_again() {
-        let policy = RetryPolicy::default();
-        assert!(policy.permits(1, &lost(true, false, FailoverOutcome::TransactionUnknown)));
-        assert!(policy.permits(1, &lost(false, false, FailoverOutcome::Succeeded)));
-        assert!(!policy.permits(1, &lost(true, true, FailoverOutcome::TransactionUnknown)));
-        assert!(policy.idempotent().permits(1, &lost(true, true, FailoverOutcome::TransactionUnknown)));
-        assert!(!policy.permits(1, &lost(true, false, FailoverOutcome::Failed)));
-        assert!(policy.permits(1, &Error::driver(DriverClass::Other, "conflict").with_sqlstate("40001")));
-        assert!(
-            !policy.permits(1, &Error::driver(DriverClass::Other, "no such table").with_sqlstate("42P01"))
-        );
+    fn only_what_was_certainly_not_done_is_done_again() {
+        const T: bool = true;
+        const F: bool = false;
+        let lost = |outcome| Error::driver(DriverClass::Network, "lost").with_connection_lost(outcome);
+        for (error, expected) in [
+            (failed_over(F, F, F), [[T, T, T], [T, T, T]]),
+            (failed_over(F, F, T), [[F, T, F], [T, T, T]]),
+            (failed_over(T, F, T), [[F, T, T], [F, T, T]]),
+            (failed_over(T, T, T), [[F, F, F], [T, T, T]]),
+            (failed_over(F, F, T).with_ends_sessions(), [[F; 3]; 2]),
+            (server("40001"), [[T; 3]; 2]),
+            (server("23505"), [[F; 3]; 2]),
+            (Error::rolled_back(Some(server("40001"))), [[F, T, T], [F, T, T]]),
+            (Error::rolled_back(Some(server("23505"))), [[F; 3]; 2]),
+            (lost(TransactionOutcome::NotInTransaction), [[F, F, F], [F, F, T]]),
+            (lost(TransactionOutcome::NotInTransaction).with_nothing_sent(), [[F, F, T], [F, F, T]]),
+            (lost(TransactionOutcome::RolledBack), [[F, F, T], [F, F, T]]),
+            (lost(TransactionOutcome::Unknown), [[F; 3], [T; 3]]),
+            (Error::new(ErrorKind::Login, "wrong password"), [[F; 3]; 2]),
+        ] {
+            assert_eq!(again(&error), expected, "{error:?}");
+        }
     }
 
     #[test]
     fn the_runs_are_counted() {
-        let error = lost(true, false, FailoverOutcome::TransactionUnknown);
-        assert!(RetryPolicy::default().permits(2, &error));
-        assert!(!RetryPolicy::default().permits(3, &error));
-        assert!(!RetryPolicy::default().max_runs(1).permits(1, &error));
+        let error = server("40001");
+        assert!(RetryPolicy::default().permits(Work::Transaction, 2, &error));
+        assert!(!RetryPolicy::default().permits(Work::Transaction, 3, &error));
+        assert!(!RetryPolicy::default().max_runs(0).permits(Work::Transaction, 1, &error));
+    }
+
+    /// Fails as often as it is given errors.
+    struct Script(Vec<Error>);
+
+    impl Attempt for Script {
+        type Output = usize;
+
+        async fn attempt(&mut self) -> Result<usize> {
+            self.0.pop().map_or(Ok(self.0.len()), Err)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_none_follows_a_failover() {
+        let policy = RetryPolicy::default()
+            .max_runs(9)
+            .pauses(Duration::from_millis(100), Duration::from_millis(250));
+        let started = Instant::now();
+        let all = (0..4).map(|_| server("40001")).collect();
+        run(policy, Work::Transaction, Script(all)).await.unwrap();
+        // 100, 200, 250 and 250 ms, each between half of it and all of it.
+        let paused = started.elapsed();
+        assert!((400..=804).contains(&paused.as_millis()), "{paused:?}");
+
+        let started = Instant::now();
+        run(policy, Work::Transaction, Script(vec![failed_over(true, false, true)])).await.unwrap();
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 }
