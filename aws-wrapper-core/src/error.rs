@@ -436,6 +436,16 @@ impl Error {
         }
     }
 
+    /// Whether the wrapper knows more than the driver's error below says: what became of a transaction, or that the same call
+    /// ends its session each time.
+    pub fn says_more_than_the_driver(&self) -> bool {
+        let facts = &self.0.facts;
+        !matches!(self.0.kind, ErrorKind::Driver(_) | ErrorKind::Login)
+            || facts.outcome != TransactionOutcome::NotInTransaction
+            || facts.ends_sessions
+            || facts.stale_statement
+    }
+
     /// The server's SQLSTATE, or the one of this outcome of a failover.
     pub fn sqlstate(&self) -> Option<&str> {
         match self.0.kind {

@@ -152,11 +152,8 @@ mod tests {
             statement_may_have_run: may_have_run,
             ..FailoverReport::default()
         };
-        let outcome = if was_in_transaction {
-            FailoverOutcome::TransactionUnknown
-        } else {
-            FailoverOutcome::Succeeded
-        };
+        let outcome =
+            if was_in_transaction { FailoverOutcome::TransactionUnknown } else { FailoverOutcome::Succeeded };
         Error::failover(outcome, report, Error::driver(DriverClass::Network, "closed"))
     }
 
@@ -217,9 +214,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_none_follows_a_failover() {
-        let policy = RetryPolicy::default()
-            .max_runs(9)
-            .pauses(Duration::from_millis(100), Duration::from_millis(250));
+        let policy =
+            RetryPolicy::default().max_runs(9).pauses(Duration::from_millis(100), Duration::from_millis(250));
         let started = Instant::now();
         let all = (0..4).map(|_| server("40001")).collect();
         run(policy, Work::Transaction, Script(all)).await.unwrap();

@@ -18,6 +18,7 @@ use mysql_async::{ChangeUserOpts, InfileData, OkPacket, Opts, TxOpts};
 
 use crate::driver::{MysqlDriver, Shared, burn, on_lane};
 use crate::error::{DriverError, into_error, to_driver};
+use crate::handle::Pass;
 use crate::infile::{self, Handler};
 use crate::lane::{Lane, Loss, Taken};
 use crate::physical::Physical;
@@ -58,6 +59,8 @@ pub struct Conn {
     told: bool,
     /// For the connection of the next call.
     infile_handler: Option<Handler>,
+    /// Only in a handle: it stays on one connection, for as long as its run.
+    pass: Option<Pass>,
 }
 
 /// One exchange on a connection that is ready, inside the plugins: `$exchange` is a future on the driver's connection,
@@ -142,7 +145,28 @@ pub(crate) fn text(query: &[u8]) -> Cow<'_, str> {
 impl Conn {
     pub(crate) fn new(core: CoreConnector<MysqlDriver>, physical: Physical, role: Option<Role>) -> Self {
         let link = Arc::new(Shared::new(core, physical.slot(), role));
-        Self { physical, link, transaction: None, rollback_due: None, told: false, infile_handler: None }
+        Self {
+            physical,
+            link,
+            transaction: None,
+            rollback_due: None,
+            told: false,
+            infile_handler: None,
+            pass: None,
+        }
+    }
+
+    /// The same connection for a handle, in the same transaction if there is one.
+    pub(crate) fn share(&self, pass: Pass) -> Self {
+        Self {
+            physical: self.physical.share(),
+            link: Arc::clone(&self.link),
+            transaction: self.transaction,
+            rollback_due: None,
+            told: false,
+            infile_handler: None,
+            pass: Some(pass),
+        }
     }
 
     /// Begins a transaction. It is rolled back unless [`Transaction::commit`] is called; when it is dropped, by the next
@@ -283,11 +307,21 @@ impl Conn {
             && self.physical.lent().is_none()
             && self.rollback_due.is_none()
             && self.infile_handler.is_none()
+            && self.pass.is_none()
             && !self.physical.slot().has_ended();
-        if is_ready { Ok(()) } else { Box::pin(self.settle()).await }
+        if is_ready || self.is_usual_in_a_handle() { Ok(()) } else { Box::pin(self.settle()).await }
+    }
+
+    /// As most calls of a handle find it.
+    fn is_usual_in_a_handle(&self) -> bool {
+        self.pass.as_ref().is_some_and(Pass::is_valid) && self.physical.lent().is_none()
     }
 
     async fn settle(&mut self) -> mysql_async::Result<()> {
+        if let Some(pass) = &self.pass {
+            self.physical.reclaim();
+            return if pass.is_valid() { Ok(()) } else { Err(to_driver(Pass::expired())) };
+        }
         self.physical.reclaim();
         // What is left of a transaction must not run outside of it: its calls fail on the lost connection.
         if self.transaction != Some(self.physical.slot().id()) {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use aws_wrapper_core::Error as CoreError;
-use aws_wrapper_core::error::{DriverClass, ErrorKind};
+use aws_wrapper_core::error::DriverClass;
 use aws_wrapper_core::registry::{EndReason, Slot};
 
 use crate::classify::{OUT_OF_SYNC, classify, sqlstate, vendor_code};
@@ -97,7 +97,7 @@ impl From<Error> for mysql_async::Error {
 
 /// What the methods of the driver's trait return: the driver's error as it was, unless the wrapper has something to say.
 pub(crate) fn to_driver(error: CoreError) -> mysql_async::Error {
-    if !matches!(error.kind(), ErrorKind::Driver(_) | ErrorKind::Login) {
+    if error.says_more_than_the_driver() {
         return mysql_async::Error::Other(Box::new(error));
     }
     error.into_source().unwrap_or_else(|error| mysql_async::Error::Other(Box::new(error)))

@@ -64,6 +64,7 @@
 
 pub mod conn;
 pub mod connector;
+pub mod handle;
 pub mod result;
 pub mod statement;
 pub mod transaction;
@@ -89,6 +90,7 @@ pub use self::conn::Conn;
 pub use self::connector::{Builder, Connector};
 pub use self::driver::{MysqlDriver, Session};
 pub use self::error::{DriverError, Error, Result, mysql_error, wrapper_error};
+pub use self::handle::ConnHandle;
 pub use self::physical::Physical;
 pub use self::result::{QueryResult, RowStream};
 pub use self::statement::{Statement, ToStatement};

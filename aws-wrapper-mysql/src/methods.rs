@@ -8,6 +8,7 @@ use mysql_async::{BinaryProtocol, Params, TextProtocol};
 
 use crate::conn::{Conn, enter, failed, query, text, through};
 use crate::error::to_driver;
+use crate::handle::ConnHandle;
 use crate::result::{Guard, QueryResult, RowStream, owned_call};
 use crate::statement::{Binding, Kind, Statement, ToStatement, is_forgotten, with_statement};
 use crate::transaction::Transaction;
@@ -318,3 +319,4 @@ macro_rules! methods {
 
 methods!(Conn, |this| this);
 methods!(Transaction<'_>, |this| this.conn());
+methods!(ConnHandle, |this| &mut this.conn);

@@ -24,6 +24,8 @@ pub struct Physical {
     pub(crate) opts: Opts,
     /// Counts how often the server has forgotten the statements of this connection.
     pub(crate) generation: u32,
+    /// Whether it is a handle's, which leaves the connection to its owner.
+    is_shared: bool,
 }
 
 impl Physical {
@@ -36,6 +38,21 @@ impl Physical {
             lane: Lane::new(conn, slot, shared),
             lent: None,
             generation: 0,
+            is_shared: false,
+        }
+    }
+
+    /// The same connection, for a handle.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            lane: Arc::clone(&self.lane),
+            lent: None,
+            last_ok: None,
+            id: self.id,
+            server_version: self.server_version,
+            opts: self.opts.clone(),
+            generation: self.generation,
+            is_shared: true,
         }
     }
 
@@ -100,6 +117,9 @@ impl fmt::Debug for Physical {
 
 impl Drop for Physical {
     fn drop(&mut self) {
+        if self.is_shared {
+            return self.reclaim();
+        }
         if let Some(conn) = self.lent.take() {
             discard(conn);
         }

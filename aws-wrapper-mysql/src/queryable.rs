@@ -10,6 +10,7 @@ use mysql_async::prelude::{AsQuery, FromRow, Queryable, StatementLike};
 use mysql_async::{BinaryProtocol, Params, TextProtocol};
 
 use crate::conn::{Conn, opened, query, text, through};
+use crate::handle::ConnHandle;
 use crate::transaction::Transaction;
 
 /// What the methods of the driver's trait return.
@@ -229,3 +230,4 @@ macro_rules! queryable {
 
 queryable!(Conn, |this| this);
 queryable!(Transaction<'_>, |this| this.conn());
+queryable!(ConnHandle, |this| &mut this.conn);

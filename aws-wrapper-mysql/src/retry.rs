@@ -1,27 +1,31 @@
-//! Running a transaction again when it is certain that it was not committed.
+//! Statements and transactions that are run again when it is certain that they were not done, or that it does no harm.
 
-use aws_wrapper_core::retry::RetryPolicy;
+use std::future::Future;
+
+use aws_wrapper_core::Error as CoreError;
+use aws_wrapper_core::retry::{Attempt, RetryPolicy, Work, run};
+use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::TxOpts;
 
 use crate::conn::Conn;
-use crate::error::Error;
-use crate::transaction::Transaction;
+use crate::error::{Error, to_driver};
+use crate::handle::{ConnHandle, Run};
 
 impl Conn {
-    /// Runs `work` in a transaction and commits it; runs it again where `policy` permits.
+    /// Runs `work`, one statement, and runs it again where `policy` permits.
     ///
-    /// That is after a failover whose outcome is known to be "not committed", and after a deadlock. When the commit itself
-    /// was on its way as the connection was lost, nobody knows the outcome: the error is returned, unless the policy says
-    /// that the work is idempotent. Whatever `work` does besides talking to the database happens again with each run.
+    /// That is after a failover when the statement cannot have run, or when the policy says that it is
+    /// [idempotent](RetryPolicy::idempotent), and after a deadlock or a lock that was waited for too long. In a transaction
+    /// that is open already it is run once.
     ///
     /// ```no_run
-    /// # async fn example(conn: &mut aws_wrapper_mysql::Conn) -> Result<(), aws_wrapper_mysql::Error> {
-    /// use aws_wrapper_mysql::mysql_async::TxOpts;
+    /// # async fn example(conn: &mut aws_wrapper_mysql::Conn, id: u64) -> Result<(), aws_wrapper_mysql::Error> {
+    /// use aws_wrapper_mysql::core::retry::RetryPolicy;
     ///
-    /// let left: Option<i64> = conn
-    ///     .retry_transaction(Default::default(), TxOpts::default(), async |transaction| {
-    ///         transaction.exec_drop("update stock set pieces = pieces - 1 where id = ?", (7,)).await?;
-    ///         transaction.exec_first("select pieces from stock where id = ?", (7,)).await
+    /// let policy = RetryPolicy::default().idempotent();
+    /// let name: Option<String> = conn
+    ///     .retry_statement(policy, |mut conn| async move {
+    ///         conn.exec_first("select name from customers where id = ?", (id,)).await
     ///     })
     ///     .await?;
     /// # Ok(())
@@ -32,49 +36,128 @@ impl Conn {
     /// The error of the last run.
     ///
     /// # Cancellation
+    /// Dropping the future gives the running statement up, and with it the connection.
+    pub async fn retry_statement<T, F, Fut>(&mut self, policy: RetryPolicy, work: F) -> mysql_async::Result<T>
+    where
+        F: FnMut(ConnHandle) -> Fut + Send,
+        Fut: Future<Output = mysql_async::Result<T>> + Send,
+        T: Send,
+    {
+        self.ready().await?;
+        let is_alone = self.transaction_state() == TransactionState::Idle;
+        let policy = if is_alone { policy } else { policy.max_runs(1) };
+        run(policy, Work::Statement, Statement { conn: self, work }).await.map_err(to_driver)
+    }
+
+    /// Runs `work` in a transaction and commits it; runs it again where `policy` permits.
+    ///
+    /// That is after a failover whose outcome is known to be "not committed", after a deadlock, and after a lock that was
+    /// waited for too long. When the commit itself was on its way as the connection was lost, the outcome is unknown: the
+    /// error is returned, unless the policy says that the work is [idempotent](RetryPolicy::idempotent). Whatever `work` does
+    /// besides talking to the database happens again with each run.
+    ///
+    /// ```no_run
+    /// # async fn example(conn: &mut aws_wrapper_mysql::Conn, id: u64) -> Result<(), aws_wrapper_mysql::Error> {
+    /// use aws_wrapper_mysql::mysql_async::TxOpts;
+    ///
+    /// let left: Option<i64> = conn
+    ///     .retry_transaction(Default::default(), TxOpts::default(), |mut transaction| async move {
+    ///         transaction.exec_drop("update stock set pieces = pieces - 1 where id = ?", (id,)).await?;
+    ///         transaction.exec_first("select pieces from stock where id = ?", (id,)).await
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The error of the last run. [`RolledBack`](aws_wrapper_core::ErrorKind::RolledBack) when `work` went well although the
+    /// server had rolled the transaction back.
+    ///
+    /// # Cancellation
     /// Dropping the future gives the running transaction up.
-    pub async fn retry_transaction<T>(
+    pub async fn retry_transaction<T, F, Fut>(
         &mut self,
         policy: RetryPolicy,
         options: TxOpts,
-        mut work: impl AsyncFnMut(&mut Transaction<'_>) -> mysql_async::Result<T>,
-    ) -> mysql_async::Result<T> {
-        let mut runs = policy.runs();
-        loop {
-            let error = match self.run_transaction(&options, &mut work).await {
-                Ok(value) => return Ok(value),
-                Err(error) => Error::from(error),
-            };
-            if !runs.go_on(&error) {
-                return Err(error.into());
-            }
-        }
+        work: F,
+    ) -> mysql_async::Result<T>
+    where
+        F: FnMut(ConnHandle) -> Fut + Send,
+        Fut: Future<Output = mysql_async::Result<T>> + Send,
+        T: Send,
+    {
+        run(policy, Work::Transaction, Transaction { conn: self, options, work }).await.map_err(to_driver)
     }
+}
 
-    async fn run_transaction<T>(
-        &mut self,
-        options: &TxOpts,
-        work: &mut impl AsyncFnMut(&mut Transaction<'_>) -> mysql_async::Result<T>,
-    ) -> mysql_async::Result<T> {
-        let mut transaction = Transaction::begin(self, options).await?;
+struct Statement<'a, F> {
+    conn: &'a mut Conn,
+    work: F,
+}
+
+impl<T, F, Fut> Attempt for Statement<'_, F>
+where
+    F: FnMut(ConnHandle) -> Fut + Send,
+    Fut: Future<Output = mysql_async::Result<T>> + Send,
+{
+    type Output = T;
+
+    async fn attempt(&mut self) -> Result<T, CoreError> {
+        self.conn.ready().await.map_err(into_core)?;
+        let run = Run::new(self.conn);
+        (self.work)(run.handle()).await.map_err(into_core)
+    }
+}
+
+struct Transaction<'a, F> {
+    conn: &'a mut Conn,
+    options: TxOpts,
+    work: F,
+}
+
+impl<T, F, Fut> Attempt for Transaction<'_, F>
+where
+    F: FnMut(ConnHandle) -> Fut + Send,
+    Fut: Future<Output = mysql_async::Result<T>> + Send,
+    T: Send,
+{
+    type Output = T;
+
+    async fn attempt(&mut self) -> Result<T, CoreError> {
+        let begun = crate::Transaction::begin(self.conn, &self.options).await;
         // An error drops the transaction, which rolls it back.
-        let value = work(&mut transaction).await?;
-        transaction.commit().await?;
+        let mut transaction = begun.map_err(into_core)?;
+        let run = Run::new(transaction.conn());
+        let done = (self.work)(run.handle()).await;
+        drop(run);
+        let value = done.map_err(into_core)?;
+        transaction.commit().await.map_err(into_core)?;
         Ok(value)
     }
+}
+
+fn into_core(error: mysql_async::Error) -> CoreError {
+    Error::from(error).into_core()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Compiles only if the future can be given to another thread.
+    /// Compiles only if the futures can be given to another thread, with what they borrow.
     #[test]
-    fn the_future_is_send() {
-        fn check(conn: &mut Conn) -> impl Future<Output = mysql_async::Result<()>> + Send {
-            conn.retry_transaction(RetryPolicy::default(), TxOpts::default(), async |transaction| {
-                transaction.query_drop("select 1").await
-            })
+    fn the_futures_are_send_and_closures_may_borrow() {
+        fn check(conn: &mut Conn, name: &str) -> impl Future<Output = mysql_async::Result<()>> + Send {
+            async move {
+                let policy = RetryPolicy::default();
+                conn.retry_statement(policy, |mut conn| async move { conn.exec_drop("do ?", (name,)).await })
+                    .await?;
+                conn.retry_transaction(policy, TxOpts::default(), |mut transaction| async move {
+                    transaction.exec_drop("do ?", (name,)).await
+                })
+                .await
+            }
         }
         let _ = check;
     }

@@ -9,6 +9,7 @@ use mysql_async::ToConnectionResult;
 use mysql_async::prelude::ToConnection;
 
 use crate::conn::{Conn, opened};
+use crate::handle::ConnHandle;
 use crate::transaction::Transaction;
 
 impl<'a> ToConnection<'a, 'static> for &'a mut Conn {
@@ -25,5 +26,11 @@ impl<'a> ToConnection<'a, 'static> for &'a mut Conn {
 impl<'a> ToConnection<'a, 'static> for &'a mut Transaction<'_> {
     fn to_connection(self) -> ToConnectionResult<'a, 'static> {
         self.conn().to_connection()
+    }
+}
+
+impl<'a> ToConnection<'a, 'static> for &'a mut ConnHandle {
+    fn to_connection(self) -> ToConnectionResult<'a, 'static> {
+        (&mut self.conn).to_connection()
     }
 }

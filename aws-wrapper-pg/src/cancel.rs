@@ -6,6 +6,7 @@ use aws_wrapper_core::error::{Error, ErrorKind, Phase, Result};
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
+use crate::client::taken_away;
 use crate::connect::Dialled;
 use crate::error::{DriverError, connect_failed, into_error};
 
@@ -15,8 +16,8 @@ use crate::error::{DriverError, connect_failed, into_error};
 /// a new one.
 #[derive(Debug, Clone)]
 pub struct CancelToken {
-    token: Token,
-    dialled: Dialled,
+    /// Nothing for a handle that was kept beyond its run.
+    target: Option<(Token, Dialled)>,
     limit: Duration,
 }
 
@@ -31,8 +32,9 @@ impl std::fmt::Debug for Token {
 }
 
 impl CancelToken {
-    pub(crate) fn new(client: &tokio_postgres::Client, dialled: &Dialled, limit: Duration) -> Self {
-        Self { token: Token(client.cancel_token()), dialled: dialled.clone(), limit }
+    pub(crate) fn new(target: Option<(&tokio_postgres::Client, &Dialled)>, limit: Duration) -> Self {
+        let target = target.map(|(client, dialled)| (Token(client.cancel_token()), dialled.clone()));
+        Self { target, limit }
     }
 
     /// Sends the request. Whether there was something to cancel nobody tells; what was cancelled fails with SQLSTATE
@@ -41,20 +43,21 @@ impl CancelToken {
     /// # Errors
     /// When the server cannot be reached, or not within the limit for opening a connection.
     pub async fn cancel_query(&self) -> Result<()> {
-        let Ok(sent) = timeout(self.limit, self.send()).await else {
+        let Some((Token(token), dialled)) = &self.target else { return Err(taken_away()) };
+        let Ok(sent) = timeout(self.limit, send(token, dialled)).await else {
             let text =
                 format!("the server did not take the cancel request within {} ms", self.limit.as_millis());
             return Err(Error::new(ErrorKind::Timeout(Phase::Connect), text));
         };
         sent.map_err(into_error)
     }
+}
 
-    async fn send(&self) -> Result<(), DriverError> {
-        let socket = self.dialled.again().await?;
-        let sent = match self.dialled.handshake() {
-            Some(handshake) => self.token.0.cancel_query_raw(socket, handshake).await,
-            None => self.token.0.cancel_query_raw(socket, NoTls).await,
-        };
-        sent.map_err(connect_failed)
-    }
+async fn send(token: &tokio_postgres::CancelToken, dialled: &Dialled) -> Result<(), DriverError> {
+    let socket = dialled.again().await?;
+    let sent = match dialled.handshake() {
+        Some(handshake) => token.cancel_query_raw(socket, handshake).await,
+        None => token.cancel_query_raw(socket, NoTls).await,
+    };
+    sent.map_err(connect_failed)
 }

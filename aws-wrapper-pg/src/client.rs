@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::connector::Connector as CoreConnector;
-use aws_wrapper_core::error::Result;
+use aws_wrapper_core::error::{Error, ErrorKind, Result};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
-use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::registry::{Ending, Slot};
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_core::table::Table;
 use bytes::Buf;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_postgres::types::{BorrowToSql, FromSqlOwned, ToSql, Type};
 use tokio_postgres::{Row, SimpleQueryMessage};
@@ -21,6 +22,7 @@ use crate::copy::{CopyInSink, CopyOutStream};
 use crate::current::{Current, Now};
 use crate::driver::{PgDriver, Shared, fetch_text};
 use crate::error::{already_ended, call_failed, checked};
+use crate::handle::Run;
 use crate::lent::{Lent, owned_call};
 use crate::notifications::{Notifications, quoted};
 use crate::physical::Physical;
@@ -369,10 +371,7 @@ impl Client {
     /// Asks the server for a sign of life past the plugins: silence starts no failover. For pools; the caller sets the
     /// deadline.
     pub async fn probe(&self) -> Result<()> {
-        if self.shared.logical().has_parked() {
-            self.current.adopt(self.shared.logical());
-        }
-        let physical = self.current.now();
+        let physical = self.newest()?;
         if physical.slot().has_ended() {
             return Err(already_ended(physical.slot()));
         }
@@ -410,22 +409,26 @@ impl Client {
         self.shared.logical().session().subscribe()
     }
 
-    /// A token to cancel what runs on the connection of this moment.
+    /// Returns a token that cancels the query running on the current physical connection.
     pub fn cancel_token(&self) -> CancelToken {
-        let physical = self.current.now();
-        CancelToken::new(&physical.client, &physical.dialled, self.shared.connect_limit())
+        let now = self.current.now();
+        let target = now.as_deref().map(|now| (&now.client, &now.dialled));
+        CancelToken::new(target, self.shared.connect_limit())
     }
 
     /// Forgets what the driver knows about user-defined types.
     pub fn clear_type_cache(&self) {
-        self.current.now().client.clear_type_cache();
+        if let Some(now) = self.current.now() {
+            now.client.clear_type_cache();
+        }
     }
 
     /// Whether the connection is gone and no other is waiting to take its place.
     ///
     /// With the failover plugin the next call may still find another one.
     pub fn is_closed(&self) -> bool {
-        !self.shared.logical().has_parked() && self.current.now().client.is_closed()
+        let is_closed = self.current.now().is_none_or(|now| now.client.is_closed());
+        is_closed && (self.current.is_of_handle() || !self.shared.logical().has_parked())
     }
 
     /// What is known of the connection in use: its host, its role, its age.
@@ -436,21 +439,54 @@ impl Client {
     /// The state of the transaction as the server last told it. While calls are running it is that of the call that
     /// ended last.
     pub fn transaction_state(&self) -> TransactionState {
-        self.current.now().slot().transaction()
+        self.current.now().map_or(TransactionState::Unknown, |now| now.slot().transaction())
     }
 
     /// The connection for the next call: one that waits is put to use first.
     #[inline]
     fn now(&self, call: &Call<'_, PgDriver>) -> Result<Now<'_>> {
-        if self.shared.logical().has_parked() {
-            self.current.adopt(self.shared.logical());
-        }
-        let now = self.current.now();
+        let now = self.newest()?;
         call.uses(now.slot());
         if now.slot().has_ended() {
             return Err(already_ended(now.slot()));
         }
         Ok(now)
+    }
+
+    #[inline]
+    fn newest(&self) -> Result<Now<'_>> {
+        if self.shared.logical().has_parked() && !self.current.is_of_handle() {
+            self.current.adopt(self.shared.logical());
+        }
+        self.current.now().ok_or_else(taken_away)
+    }
+
+    /// The time of a handle on the connection in use.
+    pub(crate) fn run(&self) -> Result<Run> {
+        drop(self.newest()?);
+        let physical = self.current.share().ok_or_else(taken_away)?;
+        Ok(Run::new(Self { current: Current::of_handle(physical), shared: Arc::clone(&self.shared) }))
+    }
+
+    /// The time of this handle is over.
+    pub(crate) fn take_away(&self) {
+        self.current.take_away();
+    }
+
+    /// A command of a retry helper.
+    pub(crate) async fn command(&self, method: Method, sql: &str) -> Result<()> {
+        through!(self, method, Some(sql), |physical| physical.client.batch_execute(sql).await)
+    }
+
+    /// Rolls back what is open, without waiting for the answer, as the driver does for a transaction that is dropped.
+    pub(crate) fn send_rollback(&self) {
+        let Some(now) = self.current.now() else { return };
+        let slot = now.slot();
+        if !slot.has_ended() {
+            slot.set_ending(Ending::Rollback);
+            // The first poll sends it; the answer is read by the connection's task.
+            let _ = now.client.batch_execute("ROLLBACK").now_or_never();
+        }
     }
 
     /// The newest connection as a whole, and what goes with it, borrowed apart.
@@ -465,15 +501,24 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.shared.logical().session().close();
+        if !self.current.is_of_handle() {
+            self.shared.logical().session().close();
+        }
     }
+}
+
+/// A handle was kept beyond its run.
+#[cold]
+pub(crate) fn taken_away() -> Error {
+    let text = "the handle was kept beyond the run it was made for; the connection is not its own any more";
+    Error::new(ErrorKind::ConnectionSwitched, text).with_nothing_sent()
 }
 
 /// The connection the call used, or the one that took its place.
 impl Ask for Client {
     fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Table>> {
         Box::pin(async move {
-            let physical = self.current.now();
+            let physical = self.current.now().ok_or_else(taken_away)?;
             match fetch_text(&physical.client, sql).await {
                 Ok(table) => Ok(table),
                 Err(error) => Err(call_failed(error, physical.slot()).await),
@@ -484,6 +529,6 @@ impl Ask for Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("connection", &*self.current.now()).finish_non_exhaustive()
+        f.debug_struct("Client").field("connection", &self.current.now().as_deref()).finish_non_exhaustive()
     }
 }

@@ -3,6 +3,9 @@
 //! As long as nothing was switched it is a plain field, which costs a flag to reach and can be borrowed mutably, as a
 //! transaction of the driver must. A switch under `&self` goes through a pointer that is swapped; the next `&mut self`
 //! folds it back into the field.
+//!
+//! A [handle](crate::ClientHandle) on a client has only the pointer: it never moves to another connection, and it can be
+//! taken away from it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,7 +20,8 @@ use crate::physical::Physical;
 /// The connection in use.
 #[derive(Debug)]
 pub(crate) struct Current {
-    base: Physical,
+    /// Nothing in a handle. Shared with a handle while that is in use.
+    base: Option<Arc<Physical>>,
     /// Whether `newer` has taken the place of `base`.
     switched: AtomicBool,
     newer: ArcSwapOption<Physical>,
@@ -43,10 +47,28 @@ impl Deref for Now<'_> {
 
 impl Current {
     pub(crate) fn new(base: Physical) -> Self {
+        let base = Some(Arc::new(base));
         Self { base, switched: AtomicBool::new(false), newer: ArcSwapOption::empty() }
     }
 
-    /// Makes the newest connection the base. `false` if that is impossible: then it needs a base by other means.
+    /// A handle's: it stays on this connection until it is taken away.
+    pub(crate) fn of_handle(physical: Arc<Physical>) -> Self {
+        let newer = ArcSwapOption::new(Some(physical));
+        Self { base: None, switched: AtomicBool::new(true), newer }
+    }
+
+    /// Whether it is a handle's.
+    pub(crate) fn is_of_handle(&self) -> bool {
+        self.base.is_none()
+    }
+
+    /// Takes the connection away from a handle.
+    pub(crate) fn take_away(&self) {
+        self.newer.store(None);
+    }
+
+    /// Makes the newest connection the base, for this caller alone. `false` if that is impossible: then it needs a base by
+    /// other means.
     pub(crate) fn fold(&mut self, logical: &Logical<PgDriver>) -> bool {
         if logical.has_parked() {
             let mut parked = None;
@@ -55,41 +77,41 @@ impl Current {
                 self.set_base(parked);
             }
         }
-        if !*self.switched.get_mut() {
-            return true;
+        if *self.switched.get_mut() {
+            self.base = self.newer.swap(None);
+            *self.switched.get_mut() = false;
         }
-        let newer = self.newer.swap(None).expect("it is stored before the flag is set");
-        match Arc::try_unwrap(newer) {
-            Ok(newer) => {
-                self.set_base(newer);
-                true
-            }
-            // A call was started and forgotten: its future holds the connection and always will.
-            Err(held) => {
-                self.newer.store(Some(held));
-                false
-            }
-        }
+        // A call was started and forgotten: its future holds the connection and always will.
+        self.base.as_mut().and_then(Arc::get_mut).is_some()
     }
 
     pub(crate) fn set_base(&mut self, base: Physical) {
         self.newer.store(None);
         *self.switched.get_mut() = false;
-        self.base = base;
+        self.base = Some(Arc::new(base));
     }
 
-    /// The base as a whole. It is the connection in use only after a [`fold`](Self::fold).
+    /// The base as a whole. It is the connection in use, and this caller's alone, only after a [`fold`](Self::fold) or
+    /// [`set_base`](Self::set_base).
+    ///
+    /// # Panics
+    /// Without that.
     pub(crate) fn base_mut(&mut self) -> &mut Physical {
-        &mut self.base
+        self.base.as_mut().and_then(Arc::get_mut).expect("it was folded, so nobody else has it")
     }
 
-    /// The connection in use.
+    /// The connection in use. `None` only for a handle that it was taken away from.
     #[inline]
-    pub(crate) fn now(&self) -> Now<'_> {
+    pub(crate) fn now(&self) -> Option<Now<'_>> {
         if !self.switched.load(Ordering::Acquire) {
-            return Now::Base(&self.base);
+            return self.base.as_deref().map(Now::Base);
         }
-        Now::Newer(self.newer.load_full().expect("stored before the flag is set, taken out by `&mut` only"))
+        self.newer.load_full().map(Now::Newer)
+    }
+
+    /// The connection in use, for a handle to share. `None` as for [`now`](Self::now).
+    pub(crate) fn share(&self) -> Option<Arc<Physical>> {
+        if self.switched.load(Ordering::Acquire) { self.newer.load_full() } else { self.base.clone() }
     }
 
     /// Puts the connection that waits to use. Several calls may do so at once.

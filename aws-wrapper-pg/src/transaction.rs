@@ -28,10 +28,10 @@ use crate::statement::{Kind, Statement, Statements, ToStatement, with_statement}
 /// Begins a transaction with settings of its own. Made by [`Client::build_transaction`].
 #[derive(Debug)]
 pub struct TransactionBuilder<'a> {
-    client: &'a mut Client,
-    isolation_level: Option<IsolationLevel>,
-    read_only: Option<bool>,
-    deferrable: Option<bool>,
+    pub(crate) client: &'a mut Client,
+    pub(crate) isolation_level: Option<IsolationLevel>,
+    pub(crate) read_only: Option<bool>,
+    pub(crate) deferrable: Option<bool>,
 }
 
 impl<'a> TransactionBuilder<'a> {
@@ -498,7 +498,7 @@ impl Transaction<'_> {
 
     /// As [`Client::cancel_token`].
     pub fn cancel_token(&self) -> CancelToken {
-        CancelToken::new(self.inner.client(), self.at.dialled, self.at.shared.connect_limit())
+        CancelToken::new(Some((self.inner.client(), self.at.dialled)), self.at.shared.connect_limit())
     }
 
     /// What is known of the connection.

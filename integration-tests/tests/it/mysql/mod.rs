@@ -41,6 +41,7 @@ mod lent;
 mod login;
 mod plain;
 mod pool_result;
+mod retry;
 mod secrets;
 mod session_terminated;
 mod statement;

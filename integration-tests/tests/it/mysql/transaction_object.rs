@@ -431,13 +431,15 @@ fn a_transaction_that_was_rolled_back_is_run_again_and_an_unknown_one_is_not() {
         let runs = AtomicU32::new(0);
         let options = TxOpts::default;
         let done = conn
-            .retry_transaction(RetryPolicy::default(), options(), async |transaction| {
+            .retry_transaction(RetryPolicy::default(), options(), |mut transaction| {
                 let run = runs.fetch_add(1, Ordering::SeqCst);
-                transaction.query_drop("INSERT INTO log VALUES (1)").await?;
-                if run == 0 {
-                    cluster.replace_writer().await;
+                async move {
+                    transaction.query_drop("INSERT INTO log VALUES (1)").await?;
+                    if run == 0 {
+                        cluster.replace_writer().await;
+                    }
+                    transaction.query_drop("INSERT INTO log VALUES (2)").await
                 }
-                transaction.query_drop("INSERT INTO log VALUES (2)").await
             })
             .await;
         done.unwrap();
@@ -459,9 +461,9 @@ fn a_transaction_that_was_rolled_back_is_run_again_and_an_unknown_one_is_not() {
             cluster.replace_writer().await;
             cluster.heal(&writer).await.unwrap();
         };
-        let run = conn.retry_transaction(RetryPolicy::default(), options(), async |transaction| {
+        let run = conn.retry_transaction(RetryPolicy::default(), options(), |mut transaction| {
             runs.fetch_add(1, Ordering::SeqCst);
-            transaction.query_drop("INSERT INTO log VALUES (4)").await
+            async move { transaction.query_drop("INSERT INTO log VALUES (4)").await }
         });
         let (done, ()) = tokio::join!(run, lose);
         assert_eq!(Error::from(done.unwrap_err()).transaction_outcome(), TransactionOutcome::Unknown);

@@ -38,6 +38,7 @@ mod login;
 mod pipelined;
 mod plain;
 mod pool_stream;
+mod retry;
 mod secrets;
 mod session_terminated;
 mod short_silence;

@@ -89,13 +89,15 @@ fn a_transaction_that_was_rolled_back_is_run_again_and_an_unknown_one_is_not() {
         let mut client = connector.connect().await.unwrap();
         let runs = AtomicU32::new(0);
         let done = client
-            .retry_transaction(RetryPolicy::default(), async |transaction| {
+            .retry_transaction(RetryPolicy::default(), |transaction| {
                 let run = runs.fetch_add(1, Ordering::SeqCst);
-                transaction.execute("INSERT INTO log VALUES (1)", &[]).await?;
-                if run == 0 {
-                    cluster.replace_writer().await;
+                async move {
+                    transaction.execute("INSERT INTO log VALUES (1)", &[]).await?;
+                    if run == 0 {
+                        cluster.replace_writer().await;
+                    }
+                    transaction.execute("INSERT INTO log VALUES (2)", &[]).await
                 }
-                transaction.execute("INSERT INTO log VALUES (2)", &[]).await
             })
             .await;
         assert_eq!(done.unwrap(), 1);
@@ -117,9 +119,9 @@ fn a_transaction_that_was_rolled_back_is_run_again_and_an_unknown_one_is_not() {
             cluster.replace_writer().await;
             cluster.heal(&writer).await.unwrap();
         };
-        let run = client.retry_transaction(RetryPolicy::default(), async |transaction| {
+        let run = client.retry_transaction(RetryPolicy::default(), |transaction| {
             runs.fetch_add(1, Ordering::SeqCst);
-            transaction.execute("INSERT INTO log VALUES (4)", &[]).await
+            async move { transaction.execute("INSERT INTO log VALUES (4)", &[]).await }
         });
         let (done, ()) = tokio::join!(run, lose);
         assert_eq!(done.unwrap_err().transaction_outcome(), TransactionOutcome::Unknown);
