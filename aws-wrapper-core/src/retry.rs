@@ -1,11 +1,12 @@
 //! When work may be repeated, and the one loop that repeats it.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::error::{Error, Result, RetryAdvice, TransactionOutcome};
+use crate::error::{Error, RetryAdvice, TransactionOutcome};
 
 /// How often and when a retry helper runs its work again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl RetryPolicy {
     /// | `CheckOutcome` | if it is idempotent | if it is idempotent | if it is idempotent |
     /// | `Reconnect` | no | no | as a statement; also if its transaction was rolled back |
     /// | `DoNotRetry` | no | no | no |
-    pub fn permits(&self, work: Work, runs: u32, error: &Error) -> bool {
+    pub fn permits(&self, work: Work, runs: u32, error: &impl Failure) -> bool {
         if runs >= self.max_runs {
             return false;
         }
@@ -84,8 +85,8 @@ impl RetryPolicy {
         }
     }
 
-    fn pause(&self, runs: u32, error: &Error) -> Duration {
-        if error.is_failover_success() {
+    fn pause(&self, runs: u32, error: &impl Failure) -> Duration {
+        if error.has_new_connection() {
             return Duration::ZERO;
         }
         let doubled = 1_u32.checked_shl(runs.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -106,13 +107,45 @@ pub enum Work {
     Checkout,
 }
 
+/// What the loop asks of an error: the answers of [`Error`] with these names.
+pub trait Failure: Display {
+    /// [`Error::retry_advice`].
+    fn retry_advice(&self) -> RetryAdvice;
+    /// [`Error::transaction_outcome`].
+    fn transaction_outcome(&self) -> TransactionOutcome;
+    /// [`Error::statement_may_have_run`].
+    fn statement_may_have_run(&self) -> bool;
+    /// [`Error::is_failover_success`].
+    fn has_new_connection(&self) -> bool;
+}
+
+impl Failure for Error {
+    fn retry_advice(&self) -> RetryAdvice {
+        self.retry_advice()
+    }
+
+    fn transaction_outcome(&self) -> TransactionOutcome {
+        self.transaction_outcome()
+    }
+
+    fn statement_may_have_run(&self) -> bool {
+        self.statement_may_have_run()
+    }
+
+    fn has_new_connection(&self) -> bool {
+        self.is_failover_success()
+    }
+}
+
 /// Something that can be tried several times. For adapters and pools: what differs between them.
 pub trait Attempt {
     /// What it comes to.
     type Output;
+    /// Why it fails.
+    type Error: Failure;
 
     /// Tries once.
-    fn attempt(&mut self) -> impl Future<Output = Result<Self::Output>> + Send;
+    fn attempt(&mut self) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
 }
 
 /// Tries until it goes well or `policy` does not permit another run.
@@ -122,7 +155,7 @@ pub trait Attempt {
 ///
 /// # Cancellation
 /// As that of one attempt.
-pub async fn run<A: Attempt>(policy: RetryPolicy, work: Work, mut attempt: A) -> Result<A::Output> {
+pub async fn run<A: Attempt>(policy: RetryPolicy, work: Work, mut attempt: A) -> Result<A::Output, A::Error> {
     let mut runs = 0;
     loop {
         let error = match attempt.attempt().await {
@@ -206,8 +239,9 @@ mod tests {
 
     impl Attempt for Script {
         type Output = usize;
+        type Error = Error;
 
-        async fn attempt(&mut self) -> Result<usize> {
+        async fn attempt(&mut self) -> Result<usize, Error> {
             self.0.pop().map_or(Ok(self.0.len()), Err)
         }
     }

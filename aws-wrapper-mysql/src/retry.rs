@@ -102,6 +102,7 @@ where
     Fut: Future<Output = mysql_async::Result<T>> + Send,
 {
     type Output = T;
+    type Error = CoreError;
 
     async fn attempt(&mut self) -> Result<T, CoreError> {
         self.conn.ready().await.map_err(into_core)?;
@@ -123,6 +124,7 @@ where
     T: Send,
 {
     type Output = T;
+    type Error = CoreError;
 
     async fn attempt(&mut self) -> Result<T, CoreError> {
         let begun = crate::Transaction::begin(self.conn, &self.options).await;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::future::Future;
 
-use aws_wrapper_core::error::Result;
+use aws_wrapper_core::error::{Error, Result};
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::retry::{Attempt, RetryPolicy, Work, run};
 use aws_wrapper_core::session::transaction::TransactionState;
@@ -142,6 +142,7 @@ where
     Fut: Future<Output = Result<T>> + Send,
 {
     type Output = T;
+    type Error = Error;
 
     async fn attempt(&mut self) -> Result<T> {
         let run = self.client.run()?;
@@ -162,6 +163,7 @@ where
     T: Send,
 {
     type Output = T;
+    type Error = Error;
 
     async fn attempt(&mut self) -> Result<T> {
         let run = self.client.run()?;
