@@ -11,9 +11,12 @@ use crate::error::DriverError;
 use crate::status::CleartextRefused;
 
 /// When an error came.
+///
+/// What became of a session is told by the severity and by the socket, never by the code of an error that leaves the
+/// session alive: foreign tables, `dblink` and procedures raise codes of every class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// While the connection was being opened.
+pub(crate) enum Stage {
+    /// While the connection was being opened. Nearly every error is FATAL here, so the severity says nothing.
     Connecting,
     /// On an established connection that goes on.
     Running,
@@ -28,44 +31,63 @@ enum Stage {
 const CODES: &[(&str, &[Stage], DriverClass)] = {
     use DriverClass::{Cancelled, Login, Network, Role, SessionTerminated};
     use Stage::{Connecting, Ending, Running};
-    const ANY: &[Stage] = &[Connecting, Running, Ending];
+    const ALIVE: &[Stage] = &[Connecting, Running];
     &[
-        ("28P01", ANY, Login),
-        ("28000", ANY, Login),
-        ("08004", ANY, Login),
-        ("25006", ANY, Role),
-        ("57014", ANY, Cancelled),
-        ("57P04", ANY, SessionTerminated), // database dropped: no other host has it
+        ("25006", ALIVE, Role),
+        ("57014", ALIVE, Cancelled),
+        ("28P01", &[Connecting], Login),
+        ("28000", &[Connecting], Login),
+        ("08004", &[Connecting], Login),
+        ("57P01", &[Connecting], Network),
+        ("57P02", &[Connecting], Network),
+        ("57P03", &[Connecting], Network),
+        ("08000", &[Connecting], Network),
+        ("08001", &[Connecting], Network),
+        ("08003", &[Connecting], Network),
+        ("08006", &[Connecting], Network),
+        ("08007", &[Connecting], Network),
+        ("58000", &[Connecting], Network),
+        ("58030", &[Connecting], Network),
+        ("99", &[Connecting], Network),
+        ("F0", &[Connecting], Network), // an old engine that reads a broken configuration file
+        ("57P04", &[Ending], SessionTerminated), // database dropped: no other host has it
         ("57P05", &[Ending], SessionTerminated), // idle session
         ("25P03", &[Ending], SessionTerminated), // idle in transaction
         ("25P04", &[Ending], SessionTerminated), // transaction took too long
-        ("57P01", ANY, Network),           // cannot be told apart from a shutdown when one backend is ended
-        ("57P02", ANY, Network),
-        ("57P03", ANY, Network),
-        ("08000", ANY, Network),
-        ("08001", ANY, Network),
-        ("08003", ANY, Network),
-        ("08006", ANY, Network),
-        ("08007", ANY, Network),
-        ("08P01", ANY, Network),
-        ("58000", ANY, Network),
-        ("58030", ANY, Network),
-        ("99", ANY, Network),
-        ("F0", &[Connecting], Network), // an old engine that reads a broken configuration file
-        ("", &[Ending], Network),       // whatever ends an established session takes the connection with it
+        ("40001", &[Ending], SessionTerminated), // in the way of what a replica has to replay
+        // Whatever else ends an established session takes the connection with it. That one backend was ended (57P01)
+        // cannot be told apart from a shutdown.
+        ("", &[Ending], Network),
     ]
 };
 
-fn class_of_code(code: &str, stage: Stage) -> DriverClass {
+/// A refusal of a pooler, which has one code for all of them. The text says whether it is about who asks.
+const REFUSED_BY_POOLER: &str = "08P01";
+
+/// What the server's error with this code and text means at that stage.
+pub(crate) fn class_of_code(code: &str, message: &str, stage: Stage) -> DriverClass {
+    if stage == Stage::Connecting && code == REFUSED_BY_POOLER {
+        return if is_about_login(message) { DriverClass::Login } else { DriverClass::Other };
+    }
     CODES
         .iter()
         .find(|(prefix, stages, _)| code.starts_with(prefix) && stages.contains(&stage))
         .map_or(DriverClass::Other, |(_, _, class)| *class)
 }
 
-/// What a FATAL or PANIC with this code means for an established connection.
-pub(crate) fn class_of_end(code: &str) -> DriverClass {
-    class_of_code(code, Stage::Ending)
+/// `PgBouncer` does not translate its texts. Its limits (`max_user_connections`) and its login time-out name the user or
+/// the login inside a longer word.
+fn is_about_login(message: &str) -> bool {
+    message.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| {
+        ["authentication", "auth", "password", "user"].iter().any(|it| word.eq_ignore_ascii_case(it))
+    })
+}
+
+/// Whether an error of this severity ends the session. `stable` is the field that every server since 9.6 sends;
+/// `translated` follows the language of the server, and old servers and some poolers send only that. In a language that is
+/// not known here the end shows at the socket.
+pub(crate) fn ends_session(stable: Option<&[u8]>, translated: &[u8]) -> bool {
+    matches!(stable.unwrap_or(translated), b"FATAL" | b"PANIC")
 }
 
 /// What an error means. Walks the whole chain of causes; the first class that is not `Other` counts.
@@ -95,14 +117,13 @@ fn class_while_running(error: &tokio_postgres::Error) -> DriverClass {
     }
     chain(error)
         .map(|cause| match cause.downcast_ref::<DbError>() {
-            Some(db) => class_of_code(db.code().code(), stage_of(db)),
+            Some(db) => class_of_code(db.code().code(), db.message(), stage_of(db)),
             None => DriverClass::Other,
         })
         .find(|class| *class != DriverClass::Other)
         .unwrap_or(DriverClass::Other)
 }
 
-/// While connecting nearly every error is FATAL, so the severity says nothing.
 fn class_while_connecting(error: &tokio_postgres::Error) -> DriverClass {
     if error.is_closed() {
         return DriverClass::Network;
@@ -115,7 +136,7 @@ fn class_while_connecting(error: &tokio_postgres::Error) -> DriverClass {
     chain(error)
         .map(|cause| {
             if let Some(db) = cause.downcast_ref::<DbError>() {
-                class_of_code(db.code().code(), Stage::Connecting)
+                class_of_code(db.code().code(), db.message(), Stage::Connecting)
             } else if let Some(io) = cause.downcast_ref::<io::Error>() {
                 class_of_io(io)
             } else {
@@ -136,10 +157,12 @@ fn class_of_io(error: &io::Error) -> DriverClass {
 }
 
 fn stage_of(error: &DbError) -> Stage {
-    match error.parsed_severity() {
-        Some(Severity::Fatal | Severity::Panic) => Stage::Ending,
-        _ => Stage::Running,
-    }
+    let stable = error.parsed_severity().map(|severity| match severity {
+        Severity::Fatal => &b"FATAL"[..],
+        Severity::Panic => b"PANIC",
+        _ => b"",
+    });
+    if ends_session(stable, error.severity().as_bytes()) { Stage::Ending } else { Stage::Running }
 }
 
 fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
@@ -154,37 +177,72 @@ mod tests {
     fn codes_mean_what_the_table_says() {
         use DriverClass::{Cancelled, Login, Network, Other, Role, SessionTerminated};
         for (code, connecting, running, ending) in [
-            ("28P01", Login, Login, Login),
-            ("28000", Login, Login, Login),
-            ("08004", Login, Login, Login),
-            ("25006", Role, Role, Role),
-            ("57014", Cancelled, Cancelled, Cancelled),
-            ("57P01", Network, Network, Network),
-            ("57P02", Network, Network, Network),
-            ("57P03", Network, Network, Network),
-            ("57P04", SessionTerminated, SessionTerminated, SessionTerminated),
+            ("25006", Role, Role, Network),
+            ("57014", Cancelled, Cancelled, Network),
+            ("28P01", Login, Other, Network),
+            ("28000", Login, Other, Network),
+            ("08004", Login, Other, Network),
+            ("57P01", Network, Other, Network),
+            ("57P02", Network, Other, Network),
+            ("57P03", Network, Other, Network),
+            ("57P04", Other, Other, SessionTerminated),
             ("57P05", Other, Other, SessionTerminated),
             ("25P03", Other, Other, SessionTerminated),
             ("25P04", Other, Other, SessionTerminated),
-            ("08000", Network, Network, Network),
-            ("08006", Network, Network, Network),
-            ("08P01", Network, Network, Network),
-            ("58000", Network, Network, Network),
-            ("58030", Network, Network, Network),
+            ("40001", Other, Other, SessionTerminated),
+            ("08000", Network, Other, Network),
+            ("08001", Network, Other, Network),
+            ("08003", Network, Other, Network),
+            ("08006", Network, Other, Network),
+            ("08007", Network, Other, Network),
+            ("08P01", Other, Other, Network),
+            ("58000", Network, Other, Network),
+            ("58030", Network, Other, Network),
             ("58P01", Other, Other, Network),
-            ("99001", Network, Network, Network),
+            ("99001", Network, Other, Network),
             ("F0000", Network, Other, Network),
             ("53300", Other, Other, Network),
             ("53200", Other, Other, Network),
             ("XX000", Other, Other, Network),
             ("3D000", Other, Other, Network),
-            ("40001", Other, Other, Network),
             ("42P01", Other, Other, Network),
             ("25P02", Other, Other, Network),
         ] {
-            let classes =
-                [Stage::Connecting, Stage::Running, Stage::Ending].map(|stage| class_of_code(code, stage));
+            let classes = [Stage::Connecting, Stage::Running, Stage::Ending]
+                .map(|stage| class_of_code(code, "no", stage));
             assert_eq!(classes, [connecting, running, ending], "{code}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_a_pooler_is_about_the_login_or_not_to_be_repeated() {
+        use DriverClass::{Login, Network, Other};
+        for (message, class) in [
+            ("password authentication failed", Login),
+            ("SASL authentication failed", Login),
+            ("no such user: bob", Login),
+            ("No such user", Login),
+            ("auth failed", Login),
+            ("server login failed: FATAL password authentication failed for user \"bob\"", Login),
+            ("no such database: nowhere", Other),
+            ("client_login_timeout (60s)", Other),
+            ("no more connections allowed (max_user_client_connections)", Other),
+            ("server login has been failing, try again later (server_login_retry)", Other),
+            ("unsupported startup parameter: extra_float_digits", Other),
+        ] {
+            assert_eq!(class_of_code("08P01", message, Stage::Connecting), class, "{message}");
+            assert_eq!(class_of_code("08P01", message, Stage::Running), Other, "{message}");
+            assert_eq!(class_of_code("08P01", message, Stage::Ending), Network, "{message}");
+        }
+    }
+
+    #[test]
+    fn an_old_server_tells_the_severity_in_its_own_language_only() {
+        assert!(ends_session(Some(b"FATAL"), b"FATAL") && ends_session(Some(b"PANIC"), b"PANIK"));
+        assert!(ends_session(None, b"FATAL") && ends_session(None, b"PANIC"));
+        assert!(!ends_session(Some(b"ERROR"), b"FATAL"), "the stable one counts");
+        for translated in ["ERROR", "FEHLER", "ERREUR"] {
+            assert!(!ends_session(None, translated.as_bytes()));
         }
     }
 

@@ -55,7 +55,7 @@ macro_rules! through {
             .call(&call, || async {
                 let $physical = $self.now(&call)?;
                 let in_flight = $physical.slot().enter();
-                in_flight.end(checked!($exchange, $physical.slot()))
+                call.kept($physical.slot(), in_flight.end(checked!($exchange, $physical.slot())))
             })
             .await
     }};

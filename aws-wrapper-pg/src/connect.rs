@@ -22,7 +22,7 @@ use tokio::time::timeout_at;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 
-use crate::classify::class_of_end;
+use crate::classify::{Stage, class_of_code};
 use crate::driver::PgDriver;
 use crate::error::{DriverError, connect_failed, describe};
 use crate::notifications::Delivery;
@@ -136,7 +136,8 @@ fn end_reason(error: &tokio_postgres::Error) -> EndReason {
     match error.as_db_error() {
         Some(db) => {
             let code = db.code().code();
-            EndReason::new(class_of_end(code), Some(code.to_owned()), db.message())
+            let class = class_of_code(code, db.message(), Stage::Ending);
+            EndReason::new(class, Some(code.to_owned()), db.message())
         }
         None => EndReason::new(DriverClass::Network, None, describe(error)),
     }

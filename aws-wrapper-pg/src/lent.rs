@@ -37,6 +37,14 @@ impl Lent {
         Self { call, in_flight, lease, shared }
     }
 
+    /// Ends a call that went well. What is left to do if the server refused what the call asked for.
+    fn finish(self) -> Option<BoxFuture<'static, Error>> {
+        self.in_flight.answered();
+        let refused = self.call.call().kept(&self.lease.slot, Ok(())).err()?;
+        let (call, shared) = (self.call, self.shared);
+        Some(Box::pin(async move { call.recover(shared.pipeline(), refused).await }))
+    }
+
     /// Ends the call and finds out what becomes of the error.
     async fn fail(self, error: tokio_postgres::Error) -> Error {
         let error = call_failed(error, &self.lease.slot).await;
@@ -79,10 +87,13 @@ impl Life {
         Poll::Ready(Some(error))
     }
 
-    /// The call is over and went well.
+    /// The call is over and went well, unless it was a commit that the server refused: that error comes from
+    /// [`poll_failure`](Self::poll_failure).
     pub(crate) fn finish(&mut self) {
         if let Self::Open(Some(lent)) = std::mem::replace(self, Self::Done) {
-            lent.in_flight.answered();
+            if let Some(refused) = lent.finish() {
+                *self = Self::Failing(refused);
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! What the protocol tells in passing: the transaction state, and why the server ends a connection.
+//! What the protocol tells in passing: the transaction state, how a commit was answered, why a transaction failed, and why
+//! the server ends a connection.
 //!
 //! [`Observed`] sits between the driver and its stream, above TLS, and lets a [`Scanner`] look at the bytes that pass.
 //! The scanner follows message boundaries and keeps nothing but the header it is in and the first part of an error.
@@ -11,13 +12,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use aws_wrapper_core::registry::{EndReason, Slot};
+use aws_wrapper_core::registry::{EndReason, Ending, Slot, TransactionFailure};
 use aws_wrapper_core::session::transaction::TransactionState;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use crate::classify::class_of_end;
+use crate::classify::{Stage, class_of_code, ends_session};
 
 pin_project! {
     /// A stream whose incoming bytes a scanner sees.
@@ -147,6 +148,31 @@ enum Body {
     Status,
     Error,
     Authentication,
+    /// A command is complete, and this may be its tag.
+    Tag(&'static Tag),
+}
+
+/// How the server says that a transaction is over.
+#[derive(Debug, PartialEq, Eq)]
+struct Tag {
+    text: &'static [u8],
+    answer: Ending,
+}
+
+impl Tag {
+    /// The one that a body of this length may be: no two have the same.
+    fn of_length(length: usize) -> Option<&'static Self> {
+        const COMMIT: &Tag = &Tag { text: b"COMMIT\0", answer: Ending::Commit };
+        /// Also the answer to a commit that the server refuses.
+        const ROLLBACK: &Tag = &Tag { text: b"ROLLBACK\0", answer: Ending::Rollback };
+        const PREPARE: &Tag = &Tag { text: b"PREPARE TRANSACTION\0", answer: Ending::Commit };
+        match length {
+            7 => Some(COMMIT),
+            9 => Some(ROLLBACK),
+            20 => Some(PREPARE),
+            _ => None,
+        }
+    }
 }
 
 /// A tag and four bytes of length.
@@ -194,6 +220,7 @@ impl Scanner {
             self.skip = (length as usize).saturating_sub(4);
             self.body = match self.header[0] {
                 b'Z' => Body::Status,
+                b'C' => Tag::of_length(self.skip).map_or(Body::Skipped, Body::Tag),
                 b'E' => {
                     self.slot.set_unknown();
                     self.kept.clear();
@@ -238,6 +265,13 @@ impl Scanner {
                     _ => TransactionState::Unknown,
                 });
             }
+            Body::Tag(tag) => {
+                // The rest of the body has the length of the rest of the text.
+                let rest = &tag.text[tag.text.len() - self.skip..];
+                if !rest.starts_with(bytes) {
+                    self.body = Body::Skipped;
+                }
+            }
             Body::Error | Body::Authentication => {
                 let room = KEPT.saturating_sub(self.kept.len()).min(bytes.len());
                 self.kept.extend_from_slice(&bytes[..room]);
@@ -248,15 +282,26 @@ impl Scanner {
     fn end_of_message(&mut self) {
         match std::mem::replace(&mut self.body, Body::Skipped) {
             Body::Skipped | Body::Status => {}
-            Body::Error => {
-                let error = ErrorFields::parse(&self.kept);
-                if matches!(error.severity, b"FATAL" | b"PANIC") {
-                    let code = String::from_utf8_lossy(error.code).into_owned();
-                    let message = String::from_utf8_lossy(error.message);
-                    self.slot.record_end(EndReason::new(class_of_end(&code), Some(code), message));
-                }
-            }
+            Body::Tag(tag) => self.slot.set_answered_ending(tag.answer),
+            Body::Error => self.end_of_error(),
             Body::Authentication => self.refused = self.kept == CLEARTEXT_PASSWORD,
+        }
+    }
+
+    fn end_of_error(&self) {
+        let error = ErrorFields::parse(&self.kept);
+        let known = self.slot.last_known_transaction();
+        let code = String::from_utf8_lossy(error.code).into_owned();
+        let message = String::from_utf8_lossy(error.message);
+        if ends_session(error.severity, error.translated) {
+            // Before it is ready for the first time it is a connection that is being opened.
+            let stage = if known == TransactionState::Unknown { Stage::Connecting } else { Stage::Ending };
+            let class = class_of_code(&code, &message, stage);
+            self.slot.record_end(EndReason::new(class, Some(code), message));
+        } else if known != TransactionState::Failed {
+            // Also where none was open: the same text may have begun it. In one that has failed already the first error
+            // is the cause.
+            self.slot.set_failure(TransactionFailure::new(code, None, message));
         }
     }
 }
@@ -264,7 +309,10 @@ impl Scanner {
 /// The fields of an error that say what it means: each a letter, text, and a zero byte.
 #[derive(Debug, Default)]
 struct ErrorFields<'a> {
-    severity: &'a [u8],
+    /// Not translated; old servers and some poolers leave it out.
+    severity: Option<&'a [u8]>,
+    /// In the language of the server.
+    translated: &'a [u8],
     code: &'a [u8],
     message: &'a [u8],
 }
@@ -274,8 +322,8 @@ impl<'a> ErrorFields<'a> {
         let mut fields = Self::default();
         for field in body.split(|byte| *byte == 0) {
             match field.split_first() {
-                // The untranslated severity; `S` follows the language of the server.
-                Some((b'V', text)) => fields.severity = text,
+                Some((b'S', text)) => fields.translated = text,
+                Some((b'V', text)) => fields.severity = Some(text),
                 Some((b'C', text)) => fields.code = text,
                 Some((b'M', text)) => fields.message = text,
                 Some(_) => {}
@@ -381,12 +429,80 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_to_connect_says_nothing_of_the_network() {
+        for (code, class) in [("28P01", DriverClass::Login), ("53300", DriverClass::Other)] {
+            let slot = slot();
+            Scanner::new(Arc::clone(&slot), false).scan(&error("FATAL", code));
+            assert_eq!(slot.end_reason().unwrap().class, class, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_severity_without_its_stable_form_counts() {
+        let slot = slot();
+        let mut scanner = Scanner::new(Arc::clone(&slot), false);
+        scanner.scan(&answer(b'I'));
+        scanner.scan(&message(b'E', b"SERROR\0C58030\0Mno\0\0"));
+        assert!(slot.end_reason().is_none());
+        scanner.scan(&message(b'E', b"SFATAL\0C08P01\0Mquery_wait_timeout\0\0"));
+        assert_eq!(slot.end_reason().unwrap().class, DriverClass::Network);
+    }
+
+    #[test]
+    fn the_answer_to_a_commit_is_read_at_every_split() {
+        for (tag, answer) in [
+            ("COMMIT", Some(Ending::Commit)),
+            ("PREPARE TRANSACTION", Some(Ending::Commit)),
+            ("ROLLBACK", Some(Ending::Rollback)),
+            // As long as those.
+            ("SELECT 1", None),
+            ("UPDATE", None),
+            ("COMMIT PREPARED", None),
+            ("ROLLBACK PREPARED", None),
+            ("CREATE TABLE AS SEL", None),
+            ("COMMIT!", None),
+            ("", None),
+        ] {
+            let tag = message(b'C', format!("{tag}\0").as_bytes());
+            let whole = [tag.clone(), message(b'Z', b"I")].concat();
+            for first in 0..whole.len() {
+                for second in first..whole.len() {
+                    let slot = slot();
+                    let mut scanner = Scanner::new(Arc::clone(&slot), false);
+                    scanner.scan(&whole[..first]);
+                    scanner.scan(&whole[first..second]);
+                    scanner.scan(&whole[second..]);
+                    assert_eq!(slot.answered_ending(), answer, "{tag:?} split at {first}, {second}");
+                    assert_eq!(slot.transaction(), TransactionState::Idle);
+                }
+            }
+        }
+        // A row that imitates one.
+        let slot = slot();
+        Scanner::new(Arc::clone(&slot), false).scan(&message(b'D', &message(b'C', b"ROLLBACK\0")));
+        assert_eq!(slot.answered_ending(), None);
+    }
+
+    #[test]
+    fn the_first_error_of_a_transaction_is_its_cause() {
+        let slot = slot();
+        let mut scanner = Scanner::new(Arc::clone(&slot), false);
+        scanner.scan(&answer(b'T'));
+        for code in ["22012", "25P02"] {
+            scanner.scan(&error("ERROR", code));
+            scanner.scan(&message(b'Z', b"E"));
+        }
+        let cause = TransactionFailure::new("22012", None, "terminating connection");
+        assert_eq!(slot.take_failure(), Some(cause));
+    }
+
+    #[test]
     fn a_very_long_error_is_cut_and_does_not_disturb_what_follows() {
         let long = "x".repeat(100_000);
         let body = format!("SFATAL\0VFATAL\0C57P05\0M{long}\0\0");
         let slot = slot();
         let mut scanner = Scanner::new(Arc::clone(&slot), false);
-        for chunk in [message(b'E', body.as_bytes()), answer(b'I')].concat().chunks(777) {
+        for chunk in [answer(b'T'), message(b'E', body.as_bytes()), answer(b'I')].concat().chunks(777) {
             scanner.scan(chunk);
         }
         let reason = slot.end_reason().unwrap();

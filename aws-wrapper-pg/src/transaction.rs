@@ -182,7 +182,7 @@ macro_rules! through {
             .call(&call, || async {
                 at.ready(&call)?;
                 let in_flight = at.slot().enter();
-                in_flight.end(checked!($exchange, at.slot()))
+                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot())))
             })
             .await
     }};
@@ -233,26 +233,26 @@ macro_rules! exclusively {
             .call(&call, || async {
                 at.ready(&call)?;
                 let in_flight = at.slot().enter();
-                in_flight.end(checked!($exchange, at.slot()))
+                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot())))
             })
             .await
     }};
 }
 
 impl Transaction<'_> {
-    /// Keeps the effect of the transaction.
+    /// Keeps the effect of the transaction: `Ok` means that the server said so.
     ///
-    /// A transaction in which a statement failed cannot be committed: the server rolls it back, and this returns `Ok`
-    /// all the same, as the driver does.
+    /// A transaction in which a statement failed cannot be committed: the server answers by rolling it back. Where the
+    /// driver returns `Ok` all the same, this is an error of the kind
+    /// [`RolledBack`](aws_wrapper_core::ErrorKind::RolledBack) with what the server said before as its source, also when
+    /// that error was ignored or came to a stream that was dropped before.
     ///
     /// # Errors
-    /// When the connection is lost meanwhile, the outcome is unknown: the transaction may or may not be committed.
+    /// When the server refuses, nothing of the transaction is kept. When the connection is lost meanwhile, the outcome is
+    /// unknown: the transaction may or may not be committed.
     pub async fn commit(mut self) -> Result<()> {
         self.open.0 = None;
         let method = if self.at.is_nested { Method::Savepoint } else { Method::Commit };
-        if self.at.slot().transaction() == TransactionState::Failed {
-            tracing::debug!(host = %self.at.slot().host(), "a failed transaction is committed: it is rolled back");
-        }
         let inner = self.inner;
         exclusively!(self.at, method, inner.commit().await)
     }
