@@ -247,11 +247,22 @@ impl<'a, D: DriverDialect> Call<'a, D> {
                 error.with_outcome(TransactionOutcome::Unknown)
             }
             // A commit that the server refuses ends the transaction.
-            ErrorKind::Driver(_) if self.method == Method::Commit && error.is_from_server() => {
+            ErrorKind::Driver(_) if error.is_from_server() && self.was_refused_on(&slot) => {
                 error.with_outcome(TransactionOutcome::RolledBack)
             }
             _ => error,
         }
+    }
+
+    /// Whether the server's error ended the transaction that the call was to commit. A text that is nothing but a commit may
+    /// also have failed before: then the transaction is still there.
+    fn was_refused_on(&self, slot: &Slot) -> bool {
+        let is_one = |sql: &str| !sql.trim_end().trim_end_matches(';').contains(';');
+        self.method == Method::Commit
+            || (self.asks_to_commit()
+                && self.commits_open()
+                && self.sql().is_some_and(is_one)
+                && slot.transaction() == TransactionState::Idle)
     }
 
     /// Whether a transaction was open on the `lost` connection, and whether it, or this call, may have been committed.

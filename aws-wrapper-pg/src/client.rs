@@ -25,9 +25,11 @@ use crate::error::{already_ended, call_failed, checked};
 use crate::handle::Run;
 use crate::lent::{Lent, owned_call};
 use crate::notifications::{Notifications, quoted};
+use crate::params::encode;
 use crate::physical::Physical;
 use crate::row_stream::{RowStream, SimpleQueryStream};
-use crate::statement::{Kind, Statement, ToStatement, with_fresh_statement, with_statement};
+use crate::stale::{Failed, SETTLE_LIMIT, Verdict, prepare_failed, text_failed, typed_failed};
+use crate::statement::{Kind, Statement, ToStatement, with_statement};
 use crate::transaction::{Transaction, TransactionBuilder};
 
 /// A connection that stays when the server behind it changes: the methods of [`tokio_postgres::Client`], made by
@@ -55,7 +57,7 @@ macro_rules! through {
             .call(&call, || async {
                 let $physical = $self.now(&call)?;
                 let in_flight = $physical.slot().enter();
-                call.kept($physical.slot(), in_flight.end(checked!($exchange, $physical.slot())))
+                call.kept($physical.slot(), in_flight.end(checked!($exchange, $physical.slot(), call)))
             })
             .await
     }};
@@ -67,7 +69,7 @@ macro_rules! execute {
         let kind = $statement.kind();
         through!($self, $method, kind.sql(), |physical| {
             let $client = &physical.client;
-            with_fresh_statement!(kind, $client, physical.slot(), &physical.statements, |$driver| $exchange)
+            with_statement!(kind, $client, physical.slot(), &physical.statements, |$driver| $exchange)
         })
     }};
 }
@@ -80,7 +82,7 @@ macro_rules! lend {
         let opened = async {
             let $physical = $self.now(call.call())?;
             let in_flight = $physical.slot().enter_shared();
-            match checked!($exchange, $physical.slot()) {
+            match checked!($exchange, $physical.slot(), call.call()) {
                 Ok(opened) => Ok((opened, in_flight, Arc::clone(&$physical.lease))),
                 Err(error) => in_flight.end(Err(error)),
             }
@@ -122,7 +124,10 @@ impl Client {
     /// Prepares a statement with the types of its parameters; those left out are inferred.
     pub async fn prepare_typed(&self, query: &str, parameter_types: &[Type]) -> Result<Statement> {
         through!(self, Method::Prepare, Some(query), |physical| {
-            Statement::prepare(&physical.client, Some(physical.slot()), query, parameter_types).await
+            let on = (physical.slot(), &physical.statements);
+            Statement::prepare(&physical.client, Some(on), query, parameter_types)
+                .await
+                .map_err(|error| prepare_failed(error, query))
         })
     }
 
@@ -205,9 +210,14 @@ impl Client {
             kind.sql(),
             |physical| {
                 let client = &physical.client;
-                with_statement!(kind, client, physical.slot(), &physical.statements, |driver| {
-                    client.query_raw(driver, params).await
-                })
+                with_statement!(
+                    kind,
+                    client,
+                    physical.slot(),
+                    &physical.statements,
+                    params,
+                    |driver, params| client.query_raw(driver, params).await
+                )
             },
             |rows, lent| RowStream::new(rows, Some(lent))
         )
@@ -215,10 +225,9 @@ impl Client {
 
     /// Executes SQL with typed parameters and returns its rows; one round trip, nothing is prepared.
     pub async fn query_typed(&self, query: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
-        through!(self, Method::Query, Some(query), |physical| physical
-            .client
-            .query_typed(query, params)
-            .await)
+        through!(self, Method::Query, Some(query), |physical| {
+            physical.client.query_typed(query, params).await.map_err(|error| typed_failed(error, query))
+        })
     }
 
     /// As [`query_typed`](Self::query_typed), for one row. Any other number is an error.
@@ -228,7 +237,11 @@ impl Client {
         params: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Row> {
         through!(self, Method::Query, Some(statement), |physical| {
-            physical.client.query_typed_one(statement, params).await
+            physical
+                .client
+                .query_typed_one(statement, params)
+                .await
+                .map_err(|error| typed_failed(error, statement))
         })
     }
 
@@ -239,7 +252,11 @@ impl Client {
         params: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Option<Row>> {
         through!(self, Method::Query, Some(statement), |physical| {
-            physical.client.query_typed_opt(statement, params).await
+            physical
+                .client
+                .query_typed_opt(statement, params)
+                .await
+                .map_err(|error| typed_failed(error, statement))
         })
     }
 
@@ -253,7 +270,11 @@ impl Client {
             self,
             Method::QueryStream,
             Some(query),
-            |physical| physical.client.query_typed_raw(query, params).await,
+            |physical| physical
+                .client
+                .query_typed_raw(query, params)
+                .await
+                .map_err(|error| typed_failed(error, query)),
             |rows, lent| RowStream::new(rows, Some(lent))
         )
     }
@@ -288,7 +309,7 @@ impl Client {
         let kind = statement.kind();
         through!(self, Method::Execute, kind.sql(), |physical| {
             let client = &physical.client;
-            with_statement!(kind, client, physical.slot(), &physical.statements, |driver| {
+            with_statement!(kind, client, physical.slot(), &physical.statements, params, |driver, params| {
                 client.execute_raw(driver, params).await
             })
         })
@@ -417,6 +438,9 @@ impl Client {
     }
 
     /// Forgets what the driver knows about user-defined types.
+    ///
+    /// The statements by which it reads them are not forgotten: after a `DISCARD ALL` or `DEALLOCATE ALL` the next
+    /// statement with a type that is not known yet ends the connection, with an error that says so.
     pub fn clear_type_cache(&self) {
         if let Some(now) = self.current.now() {
             now.client.clear_type_cache();

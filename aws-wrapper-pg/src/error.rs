@@ -9,6 +9,7 @@ use aws_wrapper_core::registry::{EndReason, Slot};
 use tokio::time::timeout;
 
 use crate::classify::{classify, sqlstate};
+use crate::stale::Failed;
 
 /// What can go wrong between the wrapper and one server.
 ///
@@ -48,12 +49,34 @@ pub(crate) fn into_error(error: DriverError) -> Error {
 
 /// The error of a call on an established connection. A bare "connection closed" is given the reason the connection's
 /// task saw, which may come a moment later.
-pub(crate) async fn call_failed(error: tokio_postgres::Error, slot: &Arc<Slot>) -> Error {
-    if !error.is_closed() {
-        return into_error(statement_failed(error)).with_host(slot.host());
+pub(crate) async fn call_failed(failed: impl Into<Failed>, slot: &Arc<Slot>) -> Error {
+    match failed.into() {
+        Failed::Plainly(error) if error.is_closed() => {
+            let _ = timeout(REASON_LIMIT, slot.wait_ended()).await;
+            into_error(DriverError::ended(reason_of(slot), Some(error))).with_host(slot.host())
+        }
+        Failed::Plainly(error) => into_error(statement_failed(error)).with_host(slot.host()),
+        Failed::StaleInTransaction(error) => {
+            into_error(statement_failed(error)).with_host(slot.host()).with_stale_statement()
+        }
+        Failed::TypesLost { error, has_run } => {
+            let reason = types_lost(&error);
+            // For good, so nobody is to get this connection again.
+            slot.abort(reason.clone());
+            let error = into_error(DriverError::ended(reason, Some(error))).with_host(slot.host());
+            if has_run { error } else { error.with_nothing_sent() }
+        }
     }
-    let _ = timeout(REASON_LIMIT, slot.wait_ended()).await;
-    into_error(DriverError::ended(reason_of(slot), Some(error))).with_host(slot.host())
+}
+
+fn types_lost(error: &tokio_postgres::Error) -> EndReason {
+    let mut reason = EndReason::local(format!(
+        "the driver cannot read user-defined types on it any more: DISCARD ALL or DEALLOCATE ALL has taken its \
+         statements for that ({})",
+        describe(error)
+    ));
+    reason.sqlstate = error.code().map(|code| code.code().to_owned());
+    reason
 }
 
 /// The error of a call that found the connection gone before it sent anything.
@@ -76,6 +99,19 @@ macro_rules! checked {
         match $result {
             Ok(value) => Ok(value),
             Err(error) => Err(Box::pin(call_failed(error, $slot)).await),
+        }
+    };
+    // The answer to a commit that fails says only afterwards whether the transaction is over.
+    ($result:expr, $slot:expr, $call:expr) => {
+        match $result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                let error = Box::pin(call_failed(error, $slot)).await;
+                if $call.asks_to_commit() {
+                    Box::pin($slot.settled(SETTLE_LIMIT)).await;
+                }
+                Err(error)
+            }
         }
     };
 }

@@ -281,9 +281,9 @@ macro_rules! on {
             Kind::Sql($driver) => $exchange,
             Kind::Driver($driver) => $exchange,
             Kind::Statement(statement) => match statement.on_foreign($client).await {
-                Ok(statement) => {
-                    let $driver = &statement;
-                    $exchange
+                Ok(prepared) => {
+                    let $driver = &prepared;
+                    $exchange.inspect_err(|error| statement.failed_on_foreign(error))
                 }
                 Err(error) => Err(error),
             },

@@ -67,8 +67,11 @@ mod current;
 mod driver;
 mod error;
 mod lent;
+mod params;
 mod physical;
 mod retry;
+mod stale;
+mod statements;
 mod status;
 mod tls;
 

@@ -10,7 +10,7 @@ use aws_wrapper_core::services::Shared;
 
 use crate::connect::Dialled;
 use crate::notifications::Delivery;
-use crate::statement::Statements;
+use crate::statements::Statements;
 
 /// One connection to one server: the driver's client and what the wrapper knows about it.
 ///

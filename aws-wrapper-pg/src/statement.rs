@@ -1,26 +1,25 @@
 //! Statements that survive the replacement of the connection they were prepared on.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use aws_wrapper_core::driver::Family;
 use aws_wrapper_core::registry::Slot;
-use aws_wrapper_core::session::lexer;
-use aws_wrapper_core::session::transaction::TransactionState;
-use parking_lot::Mutex;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Column};
+
+use crate::stale::{Verdict, is_about_staleness, verdict};
+use crate::statements::Statements;
 
 /// A prepared statement. Cheap to clone.
 ///
 /// It is logical, its SQL and types: on a connection that does not know it yet it is prepared again by itself, once. So
-/// it is, outside of transactions, when a table it reads was altered or the server has forgotten it.
+/// it is when a table it reads was altered or the server has forgotten it, in whichever way it is executed: outside of
+/// transactions in the same call, and in one, which has failed by then, the next time; the error advises to run the
+/// transaction again.
 #[derive(Clone)]
 pub struct Statement(Arc<Logical>);
 
@@ -30,22 +29,48 @@ struct Logical {
     types: Box<[Type]>,
     /// As it was prepared first; stays alive, so parameters and columns can be borrowed from it.
     first: tokio_postgres::Statement,
-    /// The connection it was prepared on, known by its slot; nothing for a client that is not the wrapper's.
-    first_on: Option<Weak<Slot>>,
-    /// Whether the server has forgotten `first` or refuses to run it any more.
-    first_is_stale: AtomicBool,
+    origin: Origin,
     /// Of text and types.
     hash: u64,
 }
 
+/// Where a statement was prepared first.
+enum Origin {
+    /// On a connection of the wrapper's, known by its slot, in this era of it.
+    Ours { slot: Weak<Slot>, era: u64 },
+    /// On a client that is not the wrapper's.
+    Foreign { is_stale: AtomicBool },
+}
+
+/// The driver's statement for a connection.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    statement: Cow<'a, tokio_postgres::Statement>,
+    /// Whether it was prepared just now: then it cannot be out of date.
+    is_fresh: bool,
+}
+
+impl Deref for Found<'_> {
+    type Target = tokio_postgres::Statement;
+
+    fn deref(&self) -> &tokio_postgres::Statement {
+        &self.statement
+    }
+}
+
 impl Statement {
-    /// Prepares `sql` on the connection with the slot `on`, if it is one of the wrapper's.
+    /// Prepares `sql` on the connection with the slot and the statements `on`, if it is one of the wrapper's.
     pub(crate) async fn prepare(
         client: &Client,
-        on: Option<&Arc<Slot>>,
+        on: Option<(&Arc<Slot>, &Statements)>,
         sql: &str,
         types: &[Type],
     ) -> Result<Self, tokio_postgres::Error> {
+        let origin = match on {
+            // Before it is prepared: what is forgotten meanwhile may be this one.
+            Some((slot, known)) => Origin::Ours { slot: Arc::downgrade(slot), era: known.era() },
+            None => Origin::Foreign { is_stale: AtomicBool::new(false) },
+        };
         let first = client.prepare_typed(sql, types).await?;
         // The number of a type that is not built in belongs to one database. The server infers what is left out.
         let types: Box<[Type]> =
@@ -53,15 +78,7 @@ impl Statement {
         let mut hasher = DefaultHasher::new();
         (sql, &types).hash(&mut hasher);
         let hash = hasher.finish();
-        let first_on = on.map(Arc::downgrade);
-        Ok(Self(Arc::new(Logical {
-            sql: sql.to_owned(),
-            types,
-            first,
-            first_on,
-            first_is_stale: AtomicBool::new(false),
-            hash,
-        })))
+        Ok(Self(Arc::new(Logical { sql: sql.to_owned(), types, first, origin, hash })))
     }
 
     /// The types of the parameters.
@@ -79,8 +96,13 @@ impl Statement {
         &self.0.sql
     }
 
-    fn has_text_of(&self, other: &Self) -> bool {
+    pub(crate) fn has_text_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || (self.0.sql == other.0.sql && self.0.types == other.0.types)
+    }
+
+    /// Of text and types.
+    pub(crate) fn hash(&self) -> u64 {
+        self.0.hash
     }
 
     /// The driver's statement for a connection; prepared there if need be.
@@ -89,45 +111,47 @@ impl Statement {
         client: &Client,
         slot: &Arc<Slot>,
         known: &Statements,
-    ) -> Result<Cow<'_, tokio_postgres::Statement>, tokio_postgres::Error> {
-        if self.is_first_on(slot) && !self.0.first_is_stale.load(Ordering::Relaxed) {
+    ) -> Result<Found<'_>, tokio_postgres::Error> {
+        if self.is_first_on(slot, known) {
             // The common case: nothing is counted up and down, the driver does that once itself.
-            return Ok(Cow::Borrowed(&self.0.first));
+            return Ok(Found { statement: Cow::Borrowed(&self.0.first), is_fresh: false });
         }
         if let Some(statement) = known.find(self) {
-            return Ok(Cow::Owned(statement));
+            return Ok(Found { statement: Cow::Owned(statement), is_fresh: false });
         }
         let statement = Box::pin(client.prepare_typed(&self.0.sql, &self.0.types)).await?;
         known.insert(self, &statement);
-        Ok(Cow::Owned(statement))
+        Ok(Found { statement: Cow::Owned(statement), is_fresh: true })
     }
 
-    fn is_first_on(&self, slot: &Arc<Slot>) -> bool {
-        self.0.first_on.as_ref().is_some_and(|first| std::ptr::eq(first.as_ptr(), Arc::as_ptr(slot)))
+    fn is_first_on(&self, on: &Arc<Slot>, known: &Statements) -> bool {
+        match &self.0.origin {
+            Origin::Ours { slot, era } => std::ptr::eq(slot.as_ptr(), Arc::as_ptr(on)) && *era == known.era(),
+            Origin::Foreign { .. } => false,
+        }
     }
 
-    /// Whether executing it failed only because the server has forgotten it, or because a table has changed since; then
-    /// it is forgotten here too, and executing it once more prepares it again.
+    /// What it means that executing `found`, this statement on the connection of `slot`, failed. What is out of date is
+    /// forgotten at once, and all others of the connection with it: one command takes them together, and a transaction is
+    /// not to find out of one in each run.
     ///
-    /// Nothing was executed in that case. Inside a transaction it is too late: the transaction has failed. And the error
-    /// may come from inside a procedure, which may have committed before: that is never repeated.
-    pub(crate) async fn is_stale(
+    /// One that is fresh is not out of date, whatever the error says: that ends the repetitions.
+    pub(crate) async fn failed(
         &self,
-        error: &tokio_postgres::Error,
+        error: tokio_postgres::Error,
+        found: Found<'_>,
         slot: &Arc<Slot>,
         known: &Statements,
-    ) -> bool {
-        if !is_about_staleness(error) || lexer::may_commit(Family::Postgres, self.sql()) {
-            return false;
+    ) -> Verdict {
+        if !is_about_staleness(&error) {
+            return Verdict::Fail(error.into());
         }
-        if slot.settled(SETTLE_LIMIT).await != TransactionState::Idle {
-            return false;
+        if found.is_fresh {
+            known.forget(self);
+            return Verdict::Fail(error.into());
         }
-        if self.is_first_on(slot) {
-            self.0.first_is_stale.store(true, Ordering::Relaxed);
-        }
-        known.forget(self);
-        true
+        known.forget_all();
+        verdict(error, self.sql(), slot).await
     }
 
     /// For a client that is not the wrapper's: the driver's statement if one of those made it.
@@ -135,21 +159,18 @@ impl Statement {
         &self,
         client: &Client,
     ) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
-        if self.0.first_on.is_none() {
-            return Ok(self.0.first.clone());
+        match &self.0.origin {
+            Origin::Foreign { is_stale } if !is_stale.load(Ordering::Relaxed) => Ok(self.0.first.clone()),
+            _ => client.prepare_typed(&self.0.sql, &self.0.types).await,
         }
-        client.prepare_typed(&self.0.sql, &self.0.types).await
     }
-}
 
-/// The state after an error comes right behind the error.
-const SETTLE_LIMIT: Duration = Duration::from_secs(1);
-
-fn is_about_staleness(error: &tokio_postgres::Error) -> bool {
-    let Some(db) = error.as_db_error() else { return false };
-    // The text of the second one is translated; the place in the server's source is not.
-    *db.code() == SqlState::INVALID_SQL_STATEMENT_NAME
-        || (*db.code() == SqlState::FEATURE_NOT_SUPPORTED && db.routine() == Some("RevalidateCachedQuery"))
+    /// Executing it on a client that is not the wrapper's failed: one that is out of date is prepared again next time.
+    pub(crate) fn failed_on_foreign(&self, error: &tokio_postgres::Error) {
+        if let (Origin::Foreign { is_stale }, true) = (&self.0.origin, is_about_staleness(error)) {
+            is_stale.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl fmt::Debug for Statement {
@@ -158,60 +179,6 @@ impl fmt::Debug for Statement {
             .field("sql", &self.0.sql)
             .field("params", &self.params())
             .finish_non_exhaustive()
-    }
-}
-
-/// The logical statements a physical connection has been taught, at most [`Statements::LIMIT`].
-#[derive(Debug, Default)]
-pub(crate) struct Statements(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
-    /// By the hash of text and types: two statements of the same text share one on the server.
-    by_hash: HashMap<u64, Entry>,
-    clock: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    logical: Statement,
-    prepared: tokio_postgres::Statement,
-    used: u64,
-}
-
-impl Statements {
-    const LIMIT: usize = 256;
-
-    fn find(&self, statement: &Statement) -> Option<tokio_postgres::Statement> {
-        let mut known = self.0.lock();
-        known.clock += 1;
-        let now = known.clock;
-        let entry =
-            known.by_hash.get_mut(&statement.0.hash).filter(|entry| entry.logical.has_text_of(statement))?;
-        entry.used = now;
-        Some(entry.prepared.clone())
-    }
-
-    fn forget(&self, statement: &Statement) {
-        let forgotten = self.0.lock().by_hash.remove(&statement.0.hash);
-        drop(forgotten);
-    }
-
-    fn insert(&self, statement: &Statement, prepared: &tokio_postgres::Statement) {
-        let dropped = {
-            let mut known = self.0.lock();
-            known.clock += 1;
-            let entry = Entry { logical: statement.clone(), prepared: prepared.clone(), used: known.clock };
-            let replaced = known.by_hash.insert(statement.0.hash, entry);
-            // Looking at all of them is nothing beside the round trip that preceded.
-            let oldest = known.by_hash.iter().min_by_key(|(_, entry)| entry.used).map(|(hash, _)| *hash);
-            let evicted = oldest
-                .filter(|_| known.by_hash.len() > Self::LIMIT)
-                .and_then(|hash| known.by_hash.remove(&hash));
-            (replaced, evicted)
-        };
-        // Dropping a statement sends a message: not under the lock.
-        drop(dropped);
     }
 }
 
@@ -278,52 +245,84 @@ impl ToStatement for tokio_postgres::Statement {
     }
 }
 
-/// Runs `$exchange` with the driver's form of `$statement`: `$driver` is bound to something it accepts.
+/// Runs `$exchange` with the driver's form of `$statement`, once more if the statement turned out to be out of date and
+/// nothing is lost by that. `$driver` is bound to something the driver accepts.
+///
+/// With `$given`, parameters that can be taken only once, `$params` is bound to what the driver accepts for them.
 macro_rules! with_statement {
     ($statement:expr, $client:expr, $slot:expr, $known:expr, |$driver:ident| $exchange:expr) => {
         match $statement {
-            Kind::Sql($driver) => $exchange,
-            Kind::Driver($driver) => $exchange,
-            Kind::Statement(statement) => match statement.on($client, $slot, $known).await {
-                Ok(statement) => {
-                    let $driver: &tokio_postgres::Statement = &statement;
-                    $exchange
-                }
-                Err(error) => Err(error),
+            Kind::Sql($driver) => match $exchange {
+                Ok(value) => Ok(value),
+                Err(error) => Err(Box::pin(text_failed(error, $client, $slot, $driver)).await),
             },
-        }
-    };
-}
-pub(crate) use with_statement;
-
-/// As [`with_statement`], and once more if the statement turned out to be stale. What `$exchange` takes is borrowed.
-macro_rules! with_fresh_statement {
-    ($statement:expr, $client:expr, $slot:expr, $known:expr, |$driver:ident| $exchange:expr) => {
-        match $statement {
-            Kind::Sql($driver) => $exchange,
-            Kind::Driver($driver) => $exchange,
+            Kind::Driver($driver) => $exchange.map_err(Failed::from),
             Kind::Statement(statement) => {
                 let mut is_first_try = true;
                 loop {
-                    let result = match statement.on($client, $slot, $known).await {
-                        Ok(statement) => {
-                            let $driver: &tokio_postgres::Statement = &statement;
-                            $exchange
-                        }
-                        Err(error) => Err(error),
+                    let found = match statement.on($client, $slot, $known).await {
+                        Ok(found) => found,
+                        Err(error) => break Err(prepare_failed(error, statement.sql())),
                     };
-                    match result {
-                        Err(error) if is_first_try => {
-                            if !Box::pin(statement.is_stale(&error, $slot, $known)).await {
-                                break Err(error);
-                            }
-                            is_first_try = false;
-                        }
-                        result => break result,
+                    let $driver: &tokio_postgres::Statement = &found;
+                    let error = match $exchange {
+                        Ok(value) => break Ok(value),
+                        Err(error) => error,
+                    };
+                    match Box::pin(statement.failed(error, found, $slot, $known)).await {
+                        Verdict::Repeat(_) if is_first_try => is_first_try = false,
+                        verdict => break Err(Failed::from(verdict)),
                     }
                 }
             }
         }
     };
+    ($statement:expr, $client:expr, $slot:expr, $known:expr, $given:expr, |$driver:ident, $params:ident| $exchange:expr) => {
+        match $statement {
+            Kind::Sql($driver) => {
+                let $params = $given;
+                match $exchange {
+                    Ok(value) => Ok(value),
+                    Err(error) => Err(Box::pin(text_failed(error, $client, $slot, $driver)).await),
+                }
+            }
+            Kind::Driver($driver) => {
+                let $params = $given;
+                $exchange.map_err(Failed::from)
+            }
+            Kind::Statement(statement) => match statement.on($client, $slot, $known).await {
+                Err(error) => Err(prepare_failed(error, statement.sql())),
+                Ok(found) => {
+                    let types = found.params().to_vec();
+                    let encoded = encode($given, &types);
+                    let first = {
+                        let ($driver, $params): (&tokio_postgres::Statement, _) = (&found, encoded.iter());
+                        $exchange
+                    };
+                    match first {
+                        Ok(value) => Ok(value),
+                        Err(error) => match Box::pin(statement.failed(error, found, $slot, $known)).await {
+                            Verdict::Fail(failed) => Err(failed),
+                            Verdict::Repeat(error) => match statement.on($client, $slot, $known).await {
+                                Err(error) => Err(prepare_failed(error, statement.sql())),
+                                // They are encoded for other types.
+                                Ok(found) if found.params() != types => Err(Failed::from(error)),
+                                Ok(found) => {
+                                    let ($driver, $params): (&tokio_postgres::Statement, _) =
+                                        (&found, encoded.iter());
+                                    match $exchange {
+                                        Ok(value) => Ok(value),
+                                        Err(error) => Err(Failed::from(
+                                            Box::pin(statement.failed(error, found, $slot, $known)).await,
+                                        )),
+                                    }
+                                }
+                            },
+                        },
+                    }
+                }
+            },
+        }
+    };
 }
-pub(crate) use with_fresh_statement;
+pub(crate) use with_statement;

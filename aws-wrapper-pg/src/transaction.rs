@@ -21,9 +21,12 @@ use crate::copy::{CopyInSink, CopyOutStream};
 use crate::driver::{PgDriver, Shared, fetch_text};
 use crate::error::{already_ended, call_failed, checked};
 use crate::lent::{Lent, NoAsk, owned_call};
+use crate::params::encode;
 use crate::physical::Lease;
 use crate::row_stream::RowStream;
-use crate::statement::{Kind, Statement, Statements, ToStatement, with_statement};
+use crate::stale::{Failed, SETTLE_LIMIT, Verdict, prepare_failed, text_failed, typed_failed};
+use crate::statement::{Kind, Statement, ToStatement, with_statement};
+use crate::statements::Statements;
 
 /// Begins a transaction with settings of its own. Made by [`Client::build_transaction`].
 #[derive(Debug)]
@@ -182,7 +185,7 @@ macro_rules! through {
             .call(&call, || async {
                 at.ready(&call)?;
                 let in_flight = at.slot().enter();
-                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot())))
+                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot(), call)))
             })
             .await
     }};
@@ -198,6 +201,13 @@ macro_rules! execute {
             })
         })
     }};
+    ($self:ident, $method:expr, $statement:ident, $given:expr, |$driver:ident, $params:ident| $exchange:expr) => {{
+        let kind = $statement.kind();
+        let (client, slot) = ($self.inner.client(), $self.at.slot());
+        through!($self, $method, kind.sql(), {
+            with_statement!(kind, client, slot, $self.at.statements, $given, |$driver, $params| $exchange)
+        })
+    }};
 }
 
 /// One call whose result outlives it: `$exchange` gives what `$wrap` makes a stream of.
@@ -209,7 +219,7 @@ macro_rules! lend {
         let opened = async {
             at.ready(call.call())?;
             let in_flight = at.slot().enter_shared();
-            match checked!($exchange, at.slot()) {
+            match checked!($exchange, at.slot(), call.call()) {
                 Ok(opened) => Ok((opened, in_flight)),
                 Err(error) => in_flight.end(Err(error)),
             }
@@ -233,7 +243,7 @@ macro_rules! exclusively {
             .call(&call, || async {
                 at.ready(&call)?;
                 let in_flight = at.slot().enter();
-                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot())))
+                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot(), call)))
             })
             .await
     }};
@@ -292,7 +302,14 @@ impl Transaction<'_> {
     /// As [`Client::prepare_typed`].
     pub async fn prepare_typed(&self, query: &str, parameter_types: &[Type]) -> Result<Statement> {
         through!(self, Method::Prepare, Some(query), {
-            Statement::prepare(self.inner.client(), Some(self.at.slot()), query, parameter_types).await
+            Statement::prepare(
+                self.inner.client(),
+                Some((self.at.slot(), self.at.statements)),
+                query,
+                parameter_types,
+            )
+            .await
+            .map_err(|error| prepare_failed(error, query))
         })
     }
 
@@ -333,9 +350,14 @@ impl Transaction<'_> {
             self,
             Method::QueryStream,
             kind.sql(),
-            with_statement!(kind, self.inner.client(), self.at.slot(), self.at.statements, |driver| {
-                self.inner.query_raw(driver, params).await
-            }),
+            with_statement!(
+                kind,
+                self.inner.client(),
+                self.at.slot(),
+                self.at.statements,
+                params,
+                |driver, params| self.inner.query_raw(driver, params).await
+            ),
             |rows, lent| RowStream::new(rows, Some(lent))
         )
     }
@@ -346,7 +368,12 @@ impl Transaction<'_> {
         statement: &str,
         params: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>> {
-        through!(self, Method::Query, Some(statement), self.inner.query_typed(statement, params).await)
+        through!(
+            self,
+            Method::Query,
+            Some(statement),
+            self.inner.query_typed(statement, params).await.map_err(|error| typed_failed(error, statement))
+        )
     }
 
     /// As [`Client::query_typed_one`].
@@ -355,7 +382,15 @@ impl Transaction<'_> {
         statement: &str,
         params: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Row> {
-        through!(self, Method::Query, Some(statement), self.inner.query_typed_one(statement, params).await)
+        through!(
+            self,
+            Method::Query,
+            Some(statement),
+            self.inner
+                .query_typed_one(statement, params)
+                .await
+                .map_err(|error| typed_failed(error, statement))
+        )
     }
 
     /// As [`Client::query_typed_opt`].
@@ -364,7 +399,15 @@ impl Transaction<'_> {
         statement: &str,
         params: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Option<Row>> {
-        through!(self, Method::Query, Some(statement), self.inner.query_typed_opt(statement, params).await)
+        through!(
+            self,
+            Method::Query,
+            Some(statement),
+            self.inner
+                .query_typed_opt(statement, params)
+                .await
+                .map_err(|error| typed_failed(error, statement))
+        )
     }
 
     /// As [`Client::query_typed_raw`].
@@ -377,7 +420,7 @@ impl Transaction<'_> {
             self,
             Method::QueryStream,
             Some(query),
-            self.inner.query_typed_raw(query, params).await,
+            self.inner.query_typed_raw(query, params).await.map_err(|error| typed_failed(error, query)),
             |rows, lent| RowStream::new(rows, Some(lent))
         )
     }
@@ -407,7 +450,10 @@ impl Transaction<'_> {
         I: IntoIterator<Item = P>,
         I::IntoIter: ExactSizeIterator,
     {
-        execute!(self, Method::Execute, statement, |driver| self.inner.execute_raw(driver, params).await)
+        execute!(self, Method::Execute, statement, params, |driver, params| self
+            .inner
+            .execute_raw(driver, params)
+            .await)
     }
 
     /// Binds parameters to a statement. The portal can be read in pieces, in this transaction.
@@ -432,7 +478,10 @@ impl Transaction<'_> {
         I: IntoIterator<Item = P>,
         I::IntoIter: ExactSizeIterator,
     {
-        execute!(self, Method::Portal, statement, |driver| self.inner.bind_raw(driver, params).await)
+        execute!(self, Method::Portal, statement, params, |driver, params| self
+            .inner
+            .bind_raw(driver, params)
+            .await)
     }
 
     /// Reads the next rows of a portal, all that are left if `max_rows` is not positive.
