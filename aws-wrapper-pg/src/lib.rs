@@ -31,6 +31,7 @@
 //!         RetryAdvice::RetryStatement if !error.statement_may_have_run() => {} // safe to repeat at once
 //!         RetryAdvice::RetryStatement => {}   // the connection works again; look whether it ran
 //!         RetryAdvice::RetryTransaction => {} // the connection works again; begin the transaction anew
+//!         RetryAdvice::CheckOutcome => {}     // the commit was on its way; look whether it happened
 //!         _ => return Err(error),
 //!     }
 //! }

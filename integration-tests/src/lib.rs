@@ -30,5 +30,6 @@ pub use crate::server::{Behaviour, FakeServer};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/guide/drivers.md")]
+#[doc = include_str!("../../docs/guide/errors.md")]
 #[doc = include_str!("../../docs/guide/silent-hosts.md")]
 pub struct Guide;
