@@ -129,6 +129,14 @@ impl Services {
         self.shared().tasks.supervise(name, make)
     }
 
+    /// Runs a task that ends by itself, for whoever builds on the wrapper. It is dropped where it stands when the services
+    /// are shut down. Must be called in a runtime.
+    ///
+    /// A task that holds the services keeps them alive: it must have a limit.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.shared().tasks.spawn(task)
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.owner.shared
     }

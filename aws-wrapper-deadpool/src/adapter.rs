@@ -20,9 +20,6 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
     /// A connection as the application uses it, which may change its host.
     type Client: Debug + Send + 'static;
 
-    /// Whether dropping a transaction object sends the rollback, and does not leave it to the next call.
-    const ROLLS_BACK_ON_DROP: bool;
-
     /// Whether the end of a connection is noticed while nobody uses it.
     const NOTICES_ITS_END: bool;
 
@@ -47,6 +44,18 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
 
     /// The physical connection the next call goes out on.
     fn slot(client: &Self::Client) -> Arc<Slot>;
+
+    /// Whether the slot does not tell how the last user left the connection, because not all was read that the server said.
+    /// Forgets what that user had put aside for the next call. Does no I/O.
+    fn is_left_open(client: &mut Self::Client) -> bool;
+
+    /// Reads what is left of results and ends the transaction that is open or may be. If that is impossible it fails, or
+    /// the slot still says that one is open. The caller sets the deadline.
+    fn clear_up(client: &mut Self::Client) -> impl Future<Output = Result<()>> + Send;
+
+    /// Makes the session what it was when the connection was opened; `false` if this server cannot do that. No transaction
+    /// is open. The caller sets the deadline.
+    fn reset(client: &mut Self::Client) -> impl Future<Output = Result<bool>> + Send;
 
     /// Asks the server for a sign of life. The caller sets the deadline.
     fn ping(client: &mut Self::Client) -> impl Future<Output = Result<()>> + Send;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::config::settings::{ReaderFallback, Settings};
+use aws_wrapper_core::config::settings::{PoolReset, ReaderFallback, Settings};
 use aws_wrapper_core::select::{HostSelector, selector};
 use aws_wrapper_core::{Error, Result};
 use deadpool::managed::{Hook, QueueMode};
@@ -56,7 +56,8 @@ impl<A: Adapter> Builder<A> {
         self
     }
 
-    /// Sets how long the check of an idle connection may take; `None`: as long as it takes. Default: 1 s.
+    /// Sets how long the check of an idle connection may take, and cleaning one that was given back; `None`: as long as it
+    /// takes, but 10 s for the cleaning. Default: 1 s.
     pub fn recycle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.rules.recycle_timeout = limit.into();
         self
@@ -75,6 +76,13 @@ impl<A: Adapter> Builder<A> {
     /// A pool that follows the writer does not need it.
     pub fn max_lifetime(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.rules.max_lifetime = age.into();
+        self
+    }
+
+    /// Sets what a connection that is given back is cleaned of, before anybody gets it. Default: [`PoolReset::Auto`], of
+    /// whatever was done to its session. An open transaction is ended whatever this says.
+    pub fn reset(mut self, reset: PoolReset) -> Self {
+        self.rules.reset = reset;
         self
     }
 
@@ -98,6 +106,9 @@ impl<A: Adapter> Builder<A> {
     }
 
     /// Adds a hook that runs when a connection was opened, in every sub-pool. Bound it: no limit of the pool covers it.
+    ///
+    /// What it does to the session belongs to a clean one: it runs again when the session was reset, and on a connection
+    /// that took the place of a lost one, before that goes back to the pool. Then `recycle_timeout` covers it.
     pub fn post_create(mut self, hook: Hook<Manager<A>>) -> Self {
         self.hooks.post_create.push(hook);
         self
@@ -147,6 +158,7 @@ fn rules_of(settings: &Settings, idle_check_after: Duration) -> Rules {
         recycle_timeout: Some(pool.recycle_timeout),
         idle_check_after: pool.idle_check_after.unwrap_or(idle_check_after),
         max_lifetime: pool.max_lifetime,
+        reset: pool.reset,
         reader_fallback: pool.reader_fallback,
     }
 }

@@ -36,6 +36,15 @@ impl<A: Adapter> Hooks<A> {
         }
         builder
     }
+
+    /// Makes of a fresh session what a clean one is in this pool.
+    pub(crate) async fn prepare(
+        &self,
+        pooled: &mut Pooled<A>,
+        metrics: &Metrics,
+    ) -> HookResult<Arc<aws_wrapper_core::Error>> {
+        run_all(&self.post_create, pooled, metrics).await
+    }
 }
 
 /// One hook that runs a whole list, if there is anything in it. Only what may wait costs a box.

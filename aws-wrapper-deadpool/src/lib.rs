@@ -71,6 +71,7 @@ pub mod pg;
 
 mod backoff;
 mod builder;
+mod clean;
 mod error;
 mod failure;
 mod health;
@@ -88,7 +89,7 @@ mod target;
 mod watch;
 
 pub use aws_wrapper_core as core;
-pub use aws_wrapper_core::config::settings::ReaderFallback;
+pub use aws_wrapper_core::config::settings::{PoolReset, ReaderFallback};
 pub use deadpool;
 
 pub use self::builder::Builder;

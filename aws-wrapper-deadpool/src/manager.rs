@@ -18,10 +18,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::adapter::Adapter;
 use crate::backoff::Backoff;
 use crate::failure::Failure;
+use crate::hooks::Hooks;
 use crate::pooled::Pooled;
 use crate::recycle::Known;
 use crate::rules::Rules;
 use crate::status::Counters;
+use crate::sub_pool::Recipe;
 use crate::target::Target;
 
 /// What deadpool asks for connections: opens them where its [`target`](Self::target) is, and decides which may be used
@@ -31,6 +33,7 @@ pub struct Manager<A: Adapter> {
     route: Route,
     pub(crate) connector: A::Connector,
     pub(crate) rules: Arc<Rules>,
+    pub(crate) hooks: Arc<Hooks<A>>,
     pub(crate) counters: Counters,
     pub(crate) backoff: Backoff,
     failure: Failure,
@@ -50,12 +53,13 @@ pub(crate) enum Route {
 }
 
 impl<A: Adapter> Manager<A> {
-    pub(crate) fn new(target: Target, route: Route, connector: A::Connector, rules: Arc<Rules>) -> Self {
+    pub(crate) fn new(target: Target, route: Route, recipe: &Recipe<A>) -> Self {
         Self {
             target,
             route,
-            connector,
-            rules,
+            connector: recipe.connector.clone(),
+            rules: Arc::clone(&recipe.rules),
+            hooks: Arc::clone(&recipe.hooks),
             counters: Counters::default(),
             backoff: Backoff::default(),
             failure: Failure::default(),

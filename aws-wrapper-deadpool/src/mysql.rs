@@ -48,7 +48,6 @@ impl Adapter for MySql {
     type Driver = MysqlDriver;
     type Connector = Connector;
     type Client = Conn;
-    const ROLLS_BACK_ON_DROP: bool = false;
     const NOTICES_ITS_END: bool = false;
     // As long as pools for Java trust a connection of which they cannot know either (HikariCP's alive-bypass window).
     const IDLE_CHECK_AFTER: Duration = Duration::from_millis(500);
@@ -68,6 +67,18 @@ impl Adapter for MySql {
 
     fn slot(conn: &Conn) -> Arc<Slot> {
         conn.slot()
+    }
+
+    fn is_left_open(conn: &mut Conn) -> bool {
+        conn.is_left_open()
+    }
+
+    async fn clear_up(conn: &mut Conn) -> Result<()> {
+        Ok(conn.clear_up().await?)
+    }
+
+    async fn reset(conn: &mut Conn) -> Result<bool> {
+        Ok(conn.renew().await?)
     }
 
     async fn ping(conn: &mut Conn) -> Result<()> {

@@ -8,12 +8,14 @@ use deadpool::managed;
 use tokio::time::Instant;
 
 use crate::adapter::Adapter;
+use crate::clean::{Cleaning, Left};
 use crate::manager::Manager;
 
 /// A connection of a pool. Works like the connection itself; dropping it gives it back.
 ///
-/// One that must not be used again does not go back: it is closed at once when a transaction was left open on it, when a
-/// call on it was dropped, and when it has ended. That needs no runtime.
+/// One on which something was left, such as an open transaction, goes back when a task has cleaned it. One that must not be
+/// used again does not go back: it is closed at once when a call on it was dropped, when it has ended, and when it would
+/// have to be cleaned and is dropped outside of a runtime. That needs none.
 pub struct Object<A: Adapter> {
     /// Taken when it is dropped.
     inner: Option<managed::Object<Manager<A>>>,
@@ -44,7 +46,9 @@ impl<A: Adapter> Object<A> {
 }
 
 impl<A: Adapter> From<managed::Object<Manager<A>>> for Object<A> {
+    /// deadpool hands it out: what its hooks did to the session belongs to a clean one.
     fn from(inner: managed::Object<Manager<A>>) -> Self {
+        inner.slot().session_is_clean();
         Self { inner: Some(inner) }
     }
 }
@@ -73,14 +77,10 @@ impl<A: Adapter> Drop for Object<A> {
     fn drop(&mut self) {
         let Some(mut inner) = self.inner.take() else { return };
         let Some(pool) = managed::Object::pool(&inner) else { return };
-        let manager = pool.manager();
-        match manager.accepts(&inner) {
-            Ok(()) => inner.idle_since = Instant::now(),
-            Err(reason) => {
-                manager.counters.discarded(reason);
-                tracing::debug!(sub_pool = %manager.target(), ?reason, "a connection does not go back to the pool");
-                drop(managed::Object::take(inner));
-            }
+        match pool.manager().accepts(&mut inner) {
+            Ok(Left::Nothing) => inner.idle_since = Instant::now(),
+            Ok(Left::Chores(chores)) => Cleaning::start(pool, inner, chores),
+            Err(reason) => pool.manager().discard(inner, reason),
         }
     }
 }

@@ -45,7 +45,6 @@ impl Adapter for Pg {
     type Driver = PgDriver;
     type Connector = Connector;
     type Client = Client;
-    const ROLLS_BACK_ON_DROP: bool = true;
     /// A task drives the connection and ends with its runtime, which the slot tells.
     const NOTICES_ITS_END: bool = true;
     const IDLE_CHECK_AFTER: Duration = Duration::from_secs(30);
@@ -65,6 +64,20 @@ impl Adapter for Pg {
 
     fn slot(client: &Client) -> Arc<Slot> {
         client.slot()
+    }
+
+    /// The connection's task has seen all that the server said.
+    fn is_left_open(_: &mut Client) -> bool {
+        false
+    }
+
+    async fn clear_up(client: &mut Client) -> Result<()> {
+        client.clear_up().await
+    }
+
+    async fn reset(client: &mut Client) -> Result<bool> {
+        client.renew().await?;
+        Ok(true)
     }
 
     async fn ping(client: &mut Client) -> Result<()> {

@@ -29,9 +29,14 @@ impl<A: Adapter> Pooled<A> {
         A::slot(&self.client)
     }
 
-    /// The physical connection is a new one: it was opened by this runtime.
+    /// Whether the physical connection is another one than the one that was tracked.
+    pub(crate) fn was_replaced(&self, slot: &Slot) -> bool {
+        slot.id() != self.tracked
+    }
+
+    /// Whether the physical connection is a new one, from now on tracked: it was opened by this runtime.
     pub(crate) fn is_new(&mut self, slot: &Slot) -> bool {
-        if slot.id() == self.tracked {
+        if !self.was_replaced(slot) {
             return false;
         }
         (self.tracked, self.runtime) = (slot.id(), runtime());

@@ -1,11 +1,11 @@
 //! Which connections may be used again.
 //!
 //! Without a question to the server: what the registry knows of the connection, where it leads to now, whether a
-//! transaction is open, how old it is. Only one that lay idle for long, or whose host was in doubt meanwhile, is asked for
+//! transaction is open, how old it is. What is left on one that is given back is the matter of the module `clean`. Only one that lay idle for long, or whose host was in doubt meanwhile, is asked for
 //! a sign of life.
 
 use aws_wrapper_core::host::Role;
-use aws_wrapper_core::registry::{Ending, Fitness, Slot, Unfit};
+use aws_wrapper_core::registry::{Fitness, Slot, Unfit};
 use aws_wrapper_core::session::transaction::TransactionState;
 use tokio::time::{Instant, timeout};
 
@@ -31,8 +31,10 @@ pub enum Discard {
     CallDropped,
     /// A result is still being read from it.
     Busy,
-    /// A transaction was left open, or nobody knows.
+    /// A transaction or a result was left open, and could not be ended in time or without a runtime.
     Transaction,
+    /// What was done to its session cannot be taken back, or could not in time or without a runtime.
+    Session,
     /// It is older than `pool_max_lifetime_ms`.
     Expired,
     /// It gave no sign of life, or one that lay beside it did not.
@@ -40,7 +42,7 @@ pub enum Discard {
 }
 
 impl Discard {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Ended,
         Self::Aborted,
         Self::Demoted,
@@ -48,6 +50,7 @@ impl Discard {
         Self::CallDropped,
         Self::Busy,
         Self::Transaction,
+        Self::Session,
         Self::Expired,
         Self::Silent,
     ];
@@ -62,6 +65,7 @@ impl Discard {
             Self::CallDropped => "call_dropped",
             Self::Busy => "busy",
             Self::Transaction => "transaction",
+            Self::Session => "session",
             Self::Expired => "expired",
             Self::Silent => "silent",
         }
@@ -75,7 +79,8 @@ impl Discard {
             Self::Moved => "it leads to another host now",
             Self::CallDropped => "a call on it was dropped",
             Self::Busy => "a result is still being read from it",
-            Self::Transaction => "a transaction was left open on it",
+            Self::Transaction => "a transaction or a result was left open on it",
+            Self::Session => "its session is not as it was",
             Self::Expired => "it is too old",
             Self::Silent => "it gives no sign of life",
         }
@@ -102,22 +107,6 @@ pub(crate) enum Known {
 }
 
 impl<A: Adapter> Manager<A> {
-    /// Whether a connection that is given back may lie in the pool. Does no I/O.
-    pub(crate) fn accepts(&self, pooled: &Pooled<A>) -> Result<(), Discard> {
-        let slot = pooled.slot();
-        self.usable(&slot)?;
-        if slot.is_busy() {
-            return Err(Discard::Busy);
-        }
-        match slot.transaction() {
-            // What an error left behind is known in a moment; the next checkout looks.
-            TransactionState::Idle | TransactionState::Unknown => Ok(()),
-            _ if is_rolling_back::<A>(&slot) => Ok(()),
-            // An idle connection must not hold locks.
-            _ => Err(Discard::Transaction),
-        }
-    }
-
     /// Whether an idle connection may stay. Does no I/O.
     pub(crate) fn keeps(&self, pooled: &Pooled<A>) -> Result<(), Discard> {
         let slot = pooled.slot();
@@ -133,9 +122,8 @@ impl<A: Adapter> Manager<A> {
         self.fits_its_role(&slot)?;
         let is_settled = match slot.transaction() {
             TransactionState::Idle => true,
-            // An error or the rest of a result: the next answer tells.
+            // A hook ran something that failed: the next answer tells.
             TransactionState::Unknown => false,
-            _ if is_rolling_back::<A>(&slot) => false,
             _ => return Err(Discard::Transaction),
         };
         if self.silent_since.lock().is_some_and(|found| pooled.idle_since < found) {
@@ -174,7 +162,7 @@ impl<A: Adapter> Manager<A> {
         Discard::Silent
     }
 
-    fn usable(&self, slot: &Slot) -> Result<Known, Discard> {
+    pub(crate) fn usable(&self, slot: &Slot) -> Result<Known, Discard> {
         let known = match slot.fitness() {
             Fitness::Fit => Known::Good,
             Fitness::Unfit(why) => return Err(why.into()),
@@ -203,9 +191,4 @@ impl<A: Adapter> Manager<A> {
             _ => Ok(()),
         }
     }
-}
-
-/// The object of the transaction was dropped, and its rollback is on its way.
-fn is_rolling_back<A: Adapter>(slot: &Slot) -> bool {
-    A::ROLLS_BACK_ON_DROP && slot.ending() == Some(Ending::Rollback)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_wrapper_core::config::settings::ReaderFallback;
+use aws_wrapper_core::config::settings::{PoolReset, ReaderFallback};
 use deadpool::managed::{PoolConfig, QueueMode, Timeouts};
 
 /// The rules of one pool; all its sub-pools share them.
@@ -17,13 +17,21 @@ pub(crate) struct Rules {
     /// Zero: before every use.
     pub(crate) idle_check_after: Duration,
     pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) reset: PoolReset,
     pub(crate) reader_fallback: ReaderFallback,
 }
 
 /// Our own limits come first, because they know what went wrong; deadpool's are there for what they do not cover.
 const GRACE: Duration = Duration::from_millis(200);
+/// How long cleaning may take when the pool was told to have no limit: nobody waits for it who could give up.
+const LONGEST_CLEANING: Duration = Duration::from_secs(10);
 
 impl Rules {
+    /// How long cleaning a connection that was given back may take.
+    pub(crate) fn cleaning_limit(&self) -> Duration {
+        self.recycle_timeout.unwrap_or(LONGEST_CLEANING)
+    }
+
     /// How deadpool is configured for a sub-pool.
     pub(crate) fn config(&self, queue_mode: QueueMode) -> PoolConfig {
         let mut config = PoolConfig::new(self.max_size);

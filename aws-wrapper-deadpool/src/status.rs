@@ -19,7 +19,7 @@ pub struct Status {
     pub size: usize,
     /// Those of them that lie idle.
     pub available: usize,
-    /// Those of them that are in use or being checked.
+    /// Those of them that are in use, being checked or being cleaned.
     pub in_use: usize,
     /// Checkouts that wait for a connection, also for one that is being opened.
     pub waiting: usize,
@@ -39,7 +39,7 @@ pub struct SubPoolStatus {
     pub size: usize,
     /// Those of them that lie idle.
     pub available: usize,
-    /// Those of them that are in use or being checked.
+    /// Those of them that are in use, being checked or being cleaned.
     pub in_use: usize,
     /// Checkouts that wait for a connection, also for one that is being opened.
     pub waiting: usize,
@@ -47,6 +47,8 @@ pub struct SubPoolStatus {
     pub created: u64,
     /// How often a connection was given out again.
     pub recycled: u64,
+    /// How often one was cleaned after it was given back; those that could not be are counted as discarded.
+    pub cleaned: u64,
     /// How often opening one failed.
     pub failed: u64,
     /// Connections that were not used again, by reason.
@@ -89,6 +91,7 @@ impl SubPoolStatus {
             waiting: status.waiting,
             created: read(&counters.created),
             recycled: read(&counters.recycled),
+            cleaned: read(&counters.cleaned),
             failed: read(&counters.failed),
             discarded: discarded
                 .map(|(reason, count)| (reason.code(), read(count)))
@@ -104,6 +107,7 @@ impl SubPoolStatus {
 pub(crate) struct Counters {
     created: AtomicU64,
     recycled: AtomicU64,
+    cleaned: AtomicU64,
     failed: AtomicU64,
     discarded: [AtomicU64; Discard::ALL.len()],
 }
@@ -115,6 +119,10 @@ impl Counters {
 
     pub(crate) fn recycled(&self) {
         self.recycled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cleaned(&self) {
+        self.cleaned.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn failed(&self) {

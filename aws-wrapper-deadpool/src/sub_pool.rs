@@ -28,7 +28,7 @@ pub(crate) struct Recipe<A: Adapter> {
 impl<A: Adapter> Recipe<A> {
     /// A sub-pool with nothing in it.
     pub(crate) fn make(&self, target: Target, route: Route) -> SubPool<A> {
-        let manager = Manager::new(target, route, self.connector.clone(), Arc::clone(&self.rules));
+        let manager = Manager::new(target, route, self);
         let builder =
             SubPool::builder(manager).config(self.rules.config(self.queue_mode)).runtime(Runtime::Tokio1);
         Hooks::install(&self.hooks, builder).build().expect("time limits have the runtime they need")

@@ -11,7 +11,7 @@ use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
-use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::registry::{SessionChange, Slot};
 use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{ChangeUserOpts, InfileData, OkPacket, Opts, TxOpts};
@@ -58,7 +58,7 @@ pub struct Conn {
     /// The caller has been told that the connection was lost by a dropped call.
     told: bool,
     /// For the connection of the next call.
-    infile_handler: Option<Handler>,
+    pub(crate) infile_handler: Option<Handler>,
     /// Only in a handle: it stays on one connection, for as long as its run.
     pass: Option<Pass>,
 }
@@ -194,6 +194,8 @@ impl Conn {
     /// this one.
     pub async fn change_user(&mut self, opts: ChangeUserOpts) -> mysql_async::Result<()> {
         let user = opts.clone();
+        // No reset brings the former one back.
+        self.physical.slot().note_session_change(SessionChange::Lasting);
         let changed = through!(self, Method::Reset, None, |driver| driver.change_user(opts));
         if let Err(mysql_async::Error::Server(_)) = &changed {
             // The server closes a connection whose change it refuses.
@@ -206,7 +208,7 @@ impl Conn {
     }
 
     /// The statements of this connection are gone; numbers that were handed out must not come again.
-    async fn forgets_statements(&mut self) -> mysql_async::Result<()> {
+    pub(crate) async fn forgets_statements(&mut self) -> mysql_async::Result<()> {
         self.physical.generation += 1;
         let highest = self.link.logical().session().highest_statement();
         let burnt = burn(&self.physical.lane, highest).await;

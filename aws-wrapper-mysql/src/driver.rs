@@ -10,7 +10,7 @@ use aws_wrapper_core::driver::{DriverDialect, Family};
 use aws_wrapper_core::error::DriverClass;
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::pipeline::connect::ConnectRequest;
-use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::registry::{SessionChange, Slot};
 use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
 use mysql_async::prelude::Queryable;
@@ -99,6 +99,7 @@ impl DriverDialect for MysqlDriver {
     async fn configure(&self, connection: &mut Physical, session: &Session) -> Result<(), DriverError> {
         let user = session.user.lock().clone();
         if let Some(user) = user {
+            connection.slot().note_session_change(SessionChange::Lasting);
             on_lane(&connection.lane, async |conn| conn.change_user(user).await).await?;
         }
         burn(&connection.lane, session.highest_statement()).await

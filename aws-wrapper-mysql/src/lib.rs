@@ -71,6 +71,7 @@ pub mod statement;
 pub mod transaction;
 
 mod classify;
+mod clean;
 mod connect;
 mod driver;
 mod error;

@@ -79,6 +79,11 @@ impl Physical {
         self.lent.as_ref()
     }
 
+    /// As [`lent`](Self::lent).
+    pub(crate) fn lent_mut(&mut self) -> Option<&mut Conn> {
+        self.lent.as_mut()
+    }
+
     /// Nobody reads a result any more: puts the connection back for the next call.
     #[inline]
     pub(crate) fn reclaim(&mut self) {

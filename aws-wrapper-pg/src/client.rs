@@ -8,7 +8,7 @@ use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::error::{Error, ErrorKind, Result};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
-use aws_wrapper_core::registry::{Ending, Slot};
+use aws_wrapper_core::registry::{Ending, SessionChange, Slot};
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_core::table::Table;
 use bytes::Buf;
@@ -44,7 +44,7 @@ use crate::transaction::{Transaction, TransactionBuilder};
 /// with a [`CancelToken`] if that matters.
 pub struct Client {
     current: Current,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// One call: `$exchange` runs on the connection of the moment, inside the plugins.
@@ -427,6 +427,8 @@ impl Client {
 
     /// The notifications of the channels listened to, from now on. A stream made before ends.
     pub fn notifications(&self) -> Notifications {
+        // A pool's next user listens for others.
+        self.slot().note_session_change(SessionChange::Resettable);
         self.shared.logical().session().subscribe()
     }
 
@@ -466,7 +468,7 @@ impl Client {
         self.current.now().map_or(TransactionState::Unknown, |now| now.slot().transaction())
     }
 
-    /// The connection for the next call: one that waits is put to use first.
+    /// The connection for a call.
     #[inline]
     fn now(&self, call: &Call<'_, PgDriver>) -> Result<Now<'_>> {
         let now = self.newest()?;
@@ -477,8 +479,9 @@ impl Client {
         Ok(now)
     }
 
+    /// The connection in use: one that waits is put to use first.
     #[inline]
-    fn newest(&self) -> Result<Now<'_>> {
+    pub(crate) fn newest(&self) -> Result<Now<'_>> {
         if self.shared.logical().has_parked() && !self.current.is_of_handle() {
             self.current.adopt(self.shared.logical());
         }

@@ -10,7 +10,7 @@ use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::error::{Error, ErrorKind, Result};
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::pipeline::call::Lent as CoreLent;
-use aws_wrapper_core::registry::{InFlight, Slot};
+use aws_wrapper_core::registry::{InFlight, SessionChange, Slot};
 use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
 
@@ -100,6 +100,8 @@ impl Life {
     /// The driver's own is handed out, and nobody knows any more when the call is over.
     pub(crate) fn let_go(&mut self) {
         if let Self::Open(Some(lent)) = std::mem::replace(self, Self::Over) {
+            // What the driver reads or writes now is not seen here.
+            lent.lease.slot.note_session_change(SessionChange::Resettable);
             lent.in_flight.release();
         }
     }

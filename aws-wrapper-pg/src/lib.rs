@@ -63,6 +63,7 @@ pub mod statement;
 pub mod transaction;
 
 mod classify;
+mod clean;
 mod connect;
 mod current;
 mod driver;

@@ -89,6 +89,12 @@ impl Session {
         Notifications { receiver, inbox: Arc::clone(&self.inbox) }
     }
 
+    /// The client's next user listens to nothing.
+    pub(crate) fn forget(&self) {
+        self.channels.lock().clear();
+        self.close();
+    }
+
     /// The client is gone.
     pub(crate) fn close(&self) {
         self.inbox.0.lock().sender = None;
@@ -201,5 +207,10 @@ mod tests {
         assert!(second.next().await.is_some());
         session.close();
         assert!(second.next().await.is_none());
+        session.listen("a");
+        let mut third = session.subscribe();
+        session.forget();
+        assert!(third.next().await.is_none());
+        assert_eq!(session.listen_sql(), None);
     }
 }

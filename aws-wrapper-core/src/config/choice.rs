@@ -51,6 +51,37 @@ choice! {
 }
 
 choice! {
+    /// What a connection that is given back to a pool is cleaned of. A transaction that is open or may be is ended whatever
+    /// this says.
+    PoolReset {
+        /// The session is reset if anything but plain statements ran on it.
+        Auto = "auto",
+        /// The session is reset each time.
+        Always = "always",
+        /// The session stays as it is.
+        Never = "never",
+    }
+}
+
+impl PoolReset {
+    /// The words of deadpool's own pools are understood, too.
+    pub(crate) const ACCEPTED: &'static [&'static str] =
+        &["auto", "always", "never", "fast", Self::VERIFIED, "clean"];
+
+    /// As `never`, and every connection is asked for a sign of life when it is checked out.
+    pub(crate) const VERIFIED: &'static str = "verified";
+
+    /// What one of the words of [`ACCEPTED`](Self::ACCEPTED) means.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "fast" | Self::VERIFIED => Some(Self::Never),
+            "clean" => Some(Self::Always),
+            code => Self::from_code(code),
+        }
+    }
+}
+
+choice! {
     /// The role an endpoint stands for, or that a new connection must have.
     EndpointRole {
         /// The writer.
@@ -131,5 +162,11 @@ mod tests {
         for code in EndpointRole::VERIFIABLE {
             assert!(EndpointRole::CODES.contains(code));
         }
+    }
+
+    #[test]
+    fn the_words_of_deadpool_say_what_is_reset() {
+        let meant = PoolReset::ACCEPTED.iter().map(|word| PoolReset::from_word(word).unwrap().code());
+        assert_eq!(meant.collect::<Vec<_>>(), ["auto", "always", "never", "never", "never", "always"]);
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use super::choice::{
-    AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitorRuntime, MonitoringPriority, ReaderFallback,
-    SslMode,
+    AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitorRuntime, MonitoringPriority, PoolReset,
+    ReaderFallback, SslMode,
 };
 use super::parameter::Value;
 use super::secret::Secret;
@@ -211,6 +211,8 @@ pub struct PoolSettings {
     pub idle_check_after: Option<Duration>,
     /// Age at which a connection is replaced; nothing for none, the default.
     pub max_lifetime: Option<Duration>,
+    /// What a connection that is given back is cleaned of. Default: of whatever was done to its session.
+    pub reset: PoolReset,
     /// The code of the strategy by which a reader is picked. Default: `round_robin`.
     pub reader_strategy: &'static str,
     /// What is given out when there is no reader. Default: a connection to the writer.
@@ -346,6 +348,7 @@ impl Default for PoolSettings {
             recycle_timeout: Duration::from_secs(1),
             idle_check_after: None,
             max_lifetime: None,
+            reset: PoolReset::Auto,
             reader_strategy: "round_robin",
             reader_fallback: ReaderFallback::Writer,
         }
@@ -370,7 +373,7 @@ impl Settings {
         settings.initial_connection.read(config)?;
         settings.failover.read(config)?;
         settings.monitoring.read(config)?;
-        settings.pool.read(config);
+        settings.pool.read(config)?;
         settings.diagnostics.read(config);
         Ok(settings)
     }
@@ -523,7 +526,7 @@ impl MonitoringSettings {
 }
 
 impl PoolSettings {
-    fn read(&mut self, config: &Config) {
+    fn read(&mut self, config: &Config) -> Result<()> {
         config.read("pool_max_size", &mut self.max_size);
         config.read("pool_wait_timeout_ms", &mut self.wait_timeout);
         config.read("pool_create_timeout_ms", &mut self.create_timeout);
@@ -532,9 +535,20 @@ impl PoolSettings {
         if config.value("pool_idle_check_after_ms").is_some() {
             config.read("pool_idle_check_after_ms", self.idle_check_after.insert(Duration::ZERO));
         }
+        config.read("pool_reset", &mut self.reset);
+        if config.value("pool_reset") == Some(&Value::Choice(PoolReset::VERIFIED)) {
+            if self.idle_check_after.is_some_and(|idle| !idle.is_zero()) {
+                return Err(Error::config(
+                    "`pool_reset=verified` asks for a sign of life at each checkout, but `pool_idle_check_after_ms` is \
+                     not 0; give `pool_reset=never`, or leave the other one out",
+                ));
+            }
+            self.idle_check_after = Some(Duration::ZERO);
+        }
         config.read("pool_max_lifetime_ms", &mut self.max_lifetime);
         config.read("pool_reader_host_selector_strategy", &mut self.reader_strategy);
         config.read("pool_reader_fallback", &mut self.reader_fallback);
+        Ok(())
     }
 }
 
@@ -621,6 +635,7 @@ from_value! {
     List => Option<Vec<String>>: |list| Some(Some(list));
     Choice => &'static str: Some;
     Choice => AvailabilityStrategyKind: AvailabilityStrategyKind::from_code;
+    Choice => PoolReset: PoolReset::from_word;
     Choice => ReaderFallback: ReaderFallback::from_code;
     Choice => Option<EndpointRole>: |code| EndpointRole::from_code(code).map(Some);
     Choice => Option<FailoverMode>: |code| FailoverMode::from_code(code).map(Some);
@@ -705,6 +720,7 @@ mod tests {
         ("pool_wait_timeout_ms", "2s"),
         ("pool_create_timeout_ms", "3s"),
         ("pool_recycle_timeout_ms", "300"),
+        ("pool_reset", "never"),
         ("pool_idle_check_after_ms", "0"),
         ("pool_max_lifetime_ms", "30m"),
         ("pool_reader_host_selector_strategy", "lowestLoad"),
@@ -762,9 +778,25 @@ mod tests {
         assert_eq!(settings.failover.reader_strategy, "lowest_load");
         assert_eq!(settings.pool.max_size, Some(7));
         assert_eq!(settings.pool.idle_check_after, Some(Duration::ZERO));
+        assert_eq!(settings.pool.reset, PoolReset::Never);
         assert_eq!(settings.pool.reader_fallback, ReaderFallback::Error);
         assert_eq!(settings.diagnostics.slow_query, Some(Duration::from_millis(250)));
         assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_words_of_deadpool_choose_reset_and_check() {
+        let pool = |pairs: &[(&str, &str)]| resolved(pairs).map(|settings| settings.pool.clone());
+        let verified = pool(&[("pool_reset", "Verified")]).unwrap();
+        assert_eq!((verified.reset, verified.idle_check_after), (PoolReset::Never, Some(Duration::ZERO)));
+        let fast = pool(&[("pool_reset", "fast")]).unwrap();
+        assert_eq!((fast.reset, fast.idle_check_after), (PoolReset::Never, None));
+        assert_eq!(pool(&[("pool_reset", "clean")]).unwrap().reset, PoolReset::Always);
+        let error = pool(&[("pool_reset", "verified"), ("pool_idle_check_after_ms", "1s")]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("pool_reset") && text.contains("pool_idle_check_after_ms"), "{text}");
+        let error = pool(&[("pool_reset", "sometimes")]).unwrap_err().to_string();
+        assert!(error.contains("`auto`") && error.contains("`verified`"), "{error}");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::choice::{
-    AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitorRuntime, MonitoringPriority, ReaderFallback,
-    SslMode,
+    AvailabilityStrategyKind, EndpointRole, FailoverMode, MonitorRuntime, MonitoringPriority, PoolReset,
+    ReaderFallback, SslMode,
 };
 use super::parameter::{Kind, Parameter, Unit};
 
@@ -553,7 +553,19 @@ pub const PARAMETERS: &[Parameter] = &[
         kind: millis(1),
         default: "1000",
         group: POOL,
-        doc: "Limit for the check of a connection that lay idle in a pool.",
+        doc: "Limit for the check of a connection that lay idle in a pool, and for cleaning one that is given back.",
+    },
+    Parameter {
+        name: "pool_reset",
+        aliases: &[],
+        kind: Kind::Choice(PoolReset::ACCEPTED),
+        default: "auto",
+        group: POOL,
+        doc: "What a connection that is given back to a pool is cleaned of, before it can be checked out again. `auto`: the \
+              session is reset if anything but plain statements ran on it; `always`: each time; `never`: settings, \
+              temporary tables and locks of the session stay. The words of deadpool mean: `fast` is `never`; `verified` is \
+              `never` with a sign of life at each checkout; `clean` is `always`. A transaction that is open or may be is \
+              ended in every case.",
     },
     Parameter {
         name: "pool_idle_check_after_ms",

@@ -39,9 +39,10 @@ impl SessionUse {
         self.0.load(Ordering::Relaxed) != UNWATCHED
     }
 
-    /// What is done to it; the most lasting change stands.
+    /// What is done to it; the most lasting change stands. What no reset takes back is kept before anybody asks: a connection
+    /// that takes the place of another one may become another user before it comes to its pool.
     pub(super) fn note(&self, change: SessionChange) {
-        if self.is_watched() {
+        if self.is_watched() || change == SessionChange::Lasting {
             self.0.fetch_max(change as u8, Ordering::Relaxed);
         }
     }
@@ -69,8 +70,10 @@ mod tests {
     #[test]
     fn the_most_lasting_change_stands_until_the_session_is_clean_again() {
         let session = SessionUse::new();
-        session.note(SessionChange::Lasting);
+        session.note(SessionChange::None);
         assert_eq!(session.change(), SessionChange::Resettable, "not watched, not known");
+        session.note(SessionChange::Lasting);
+        assert_eq!(session.change(), SessionChange::Lasting);
         session.clean();
         session.note(SessionChange::None);
         assert_eq!(session.change(), SessionChange::None);

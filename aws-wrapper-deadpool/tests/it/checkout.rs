@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_wrapper_core::error::ErrorKind as CoreKind;
-use aws_wrapper_core::registry::{EndReason, Ending};
-use aws_wrapper_core::session::transaction::TransactionState;
+use aws_wrapper_core::registry::EndReason;
 use aws_wrapper_core::testing::cluster::Reach;
 use aws_wrapper_deadpool::ErrorKind;
 use tokio::time::sleep;
@@ -116,68 +115,6 @@ async fn a_call_that_was_dropped_takes_its_connection_along() {
     object.slot().enter().answered();
     drop(object);
     assert_eq!(pool.status().size, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn transactions_do_not_go_back() {
-    let world = World::new();
-    for (state, ending, goes_back, is_used) in [
-        (TransactionState::Idle, None, true, true),
-        (TransactionState::InTransaction, None, false, false),
-        (TransactionState::Failed, None, false, false),
-        (TransactionState::InTransaction, Some(Ending::Commit), false, false),
-        // It is asked, and is still in a transaction.
-        (TransactionState::InTransaction, Some(Ending::Rollback), true, false),
-    ] {
-        let pool = world.pool(&[]);
-        let object = pool.writer().await.unwrap();
-        let id = object.id();
-        object.slot().set_ready(state);
-        if let Some(ending) = ending {
-            object.slot().set_ending(ending);
-        }
-        drop(object);
-        assert_eq!(pool.status().size, usize::from(goes_back), "{state:?} {ending:?}");
-        assert_eq!(pool.writer().await.unwrap().id() == id, is_used, "{state:?} {ending:?}");
-        assert_eq!(discarded(&pool.status(), "transaction"), u64::from(!is_used));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rollback_that_is_on_its_way_is_waited_for() {
-    let world = World::new();
-    let pool = world.pool(&[]);
-    let object = pool.writer().await.unwrap();
-    let slot = object.slot().clone();
-    slot.set_ready(TransactionState::InTransaction);
-    slot.set_ending(Ending::Rollback);
-    drop(object);
-    slot.set_ready(TransactionState::Idle);
-    assert_eq!(pool.writer().await.unwrap().id(), slot.id());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_connection_of_which_nobody_knows_the_state_is_asked() {
-    let world = World::new();
-    for is_settled in [true, false] {
-        let pool = world.pool(&[]);
-        let object = pool.writer().await.unwrap();
-        let slot = object.slot().clone();
-        slot.set_unknown();
-        drop(object);
-        assert_eq!(pool.status().size, 1, "the next answer tells");
-        world.cluster.set_delays("i-1", Duration::ZERO, SECOND / 5);
-        let settle = async {
-            sleep(SECOND / 10).await;
-            if is_settled {
-                slot.set_ready(TransactionState::Idle);
-            }
-        };
-        let ((object, took), ()) = tokio::join!(timed(pool.writer()), settle);
-        assert_eq!(object.unwrap().id() == slot.id(), is_settled);
-        assert!(took >= SECOND / 5, "one round trip: {took:?}");
-        world.cluster.set_delays("i-1", Duration::ZERO, Duration::ZERO);
-    }
 }
 
 #[tokio::test(start_paused = true)]

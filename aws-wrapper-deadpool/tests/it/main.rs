@@ -3,6 +3,7 @@
 
 mod cancellation;
 mod checkout;
+mod clean;
 mod hooks;
 mod limits;
 mod topology;

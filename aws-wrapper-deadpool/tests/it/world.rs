@@ -10,11 +10,12 @@ use aws_wrapper_core::driver::DriverDialect;
 use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
+use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_core::testing::cluster::FakeCluster;
 use aws_wrapper_core::testing::driver::{FakeConnection, FakeDriver};
 use aws_wrapper_deadpool::adapter::Adapter;
 use aws_wrapper_deadpool::deadpool::managed;
-use aws_wrapper_deadpool::{Builder, Manager, Status};
+use aws_wrapper_deadpool::{Manager, Status};
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) const WRITER: &str = "my.cluster-xyz.us-east-2.rds.amazonaws.com";
@@ -23,6 +24,8 @@ pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) type Pool = aws_wrapper_deadpool::Pool<Fake>;
+pub(crate) type Builder = aws_wrapper_deadpool::Builder<Fake>;
+pub(crate) type Object = aws_wrapper_deadpool::Object<Fake>;
 pub(crate) type Hook = managed::Hook<Manager<Fake>>;
 
 /// The adapter of the fake driver.
@@ -54,13 +57,17 @@ impl Client {
     pub(crate) fn id(&self) -> u64 {
         self.slot().id()
     }
+
+    async fn ask(&mut self, sql: &str) -> Result<()> {
+        let answer = self.driver.fetch_text(&mut self.connection, sql).await;
+        answer.map(drop).map_err(|error| self.driver.error(error))
+    }
 }
 
 impl Adapter for Fake {
     type Driver = FakeDriver;
     type Connector = Connector<FakeDriver>;
     type Client = Client;
-    const ROLLS_BACK_ON_DROP: bool = true;
     const NOTICES_ITS_END: bool = true;
     const IDLE_CHECK_AFTER: Duration = Duration::from_secs(30);
     const BOUND_TO_RUNTIME: bool = false;
@@ -79,6 +86,25 @@ impl Adapter for Fake {
 
     fn slot(client: &Client) -> Arc<Slot> {
         Arc::clone(client.slot())
+    }
+
+    fn is_left_open(_: &mut Client) -> bool {
+        false
+    }
+
+    async fn clear_up(client: &mut Client) -> Result<()> {
+        if client.slot().transaction() == TransactionState::Unknown {
+            Self::ping(client).await?;
+        }
+        if client.slot().transaction() != TransactionState::Idle {
+            client.ask("rollback").await?;
+        }
+        Ok(())
+    }
+
+    async fn reset(client: &mut Client) -> Result<bool> {
+        client.notes.clear();
+        client.ask("select").await.map(|()| true)
     }
 
     async fn ping(client: &mut Client) -> Result<()> {
@@ -111,14 +137,14 @@ impl World {
         Self { cluster, driver, services: Services::new() }
     }
 
-    pub(crate) fn builder_to(&self, host: &str, pairs: &[(&str, &str)]) -> Builder<Fake> {
+    pub(crate) fn builder_to(&self, host: &str, pairs: &[(&str, &str)]) -> Builder {
         let settings = Config::from_pairs(pairs.iter().copied()).unwrap().settings().unwrap();
         let host = HostKey::new(host, 5432).unwrap();
         let connector = Connector::builder(self.driver.clone(), settings, vec![host]);
         Pool::builder(connector.services(self.services.clone()).build().unwrap())
     }
 
-    pub(crate) fn builder(&self, pairs: &[(&str, &str)]) -> Builder<Fake> {
+    pub(crate) fn builder(&self, pairs: &[(&str, &str)]) -> Builder {
         self.builder_to(WRITER, pairs)
     }
 

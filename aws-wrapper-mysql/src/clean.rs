@@ -1,0 +1,89 @@
+//! What a pool does to a connection that is given back. All of it goes past the plugins: a server that does not answer starts
+//! no failover, and the caller sets the deadline.
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{QueryResult, TextProtocol};
+
+use crate::conn::{Conn, failed};
+use crate::driver::on_lane;
+use crate::error::DriverError;
+use crate::physical::Physical;
+
+/// Whatever `completion_type` says, nothing begins after it and nobody is sent away.
+const ROLLBACK: &str = "ROLLBACK AND NO CHAIN NO RELEASE";
+
+impl Conn {
+    /// Whether the slot does not tell how the last user left the connection: a result was not read to its end, the last thing
+    /// that was read of one was an error, or the transaction of an object that was dropped is to be rolled back.
+    ///
+    /// Forgets what that user had put aside for later, and what the server said last. Does no I/O.
+    pub fn is_left_open(&mut self) -> bool {
+        self.infile_handler = None;
+        // Its object is gone without a word.
+        let was_forgotten = self.transaction.take().is_some();
+        let is_unread = self.physical.has_unread();
+        self.physical.reclaim();
+        self.physical.last_ok = None;
+        is_unread || was_forgotten || self.rollback_due.is_some()
+    }
+
+    /// Reads what is left of results and rolls back; the answer says whether a transaction is still open.
+    ///
+    /// # Errors
+    /// The connection is gone, or the server does not roll back.
+    pub async fn clear_up(&mut self) -> crate::Result<()> {
+        self.physical.reclaim();
+        self.adopt();
+        let lane = &self.physical.lane;
+        let in_flight = lane.slot().enter();
+        let roll_back = || on_lane(lane, async |conn| conn.query_drop(ROLLBACK).await);
+        let answer = match roll_back().await {
+            // The driver reads what is left of a result first, and stops at an error in it, which was not for us.
+            Err(_) if !lane.slot().has_ended() => roll_back().await,
+            answer => answer,
+        };
+        in_flight.end(answer.map_err(|error| failed(error, lane)))?;
+        self.rollback_due = None;
+        Ok(())
+    }
+
+    /// Brings the session back to what it was when the connection was opened, the driver's options `init` and `setup`
+    /// included. `false` if the server is too old to do so.
+    ///
+    /// # Errors
+    /// The connection is gone, or a statement of `init` or `setup` fails.
+    pub async fn renew(&mut self) -> crate::Result<bool> {
+        self.physical.reclaim();
+        self.adopt();
+        let in_flight = self.physical.slot().enter();
+        let renewed = self.physical.renew().await;
+        let is_fresh = in_flight.end(renewed.map_err(|error| failed(error, &self.physical.lane)))?;
+        if is_fresh {
+            self.forgets_statements().await?;
+        }
+        Ok(is_fresh)
+    }
+}
+
+impl Physical {
+    /// Whether there is something to be read yet, or the last thing that was read was an error.
+    fn has_unread(&mut self) -> bool {
+        self.lent_mut().is_some_and(|conn| {
+            conn.last_ok_packet().is_none() || !QueryResult::<'_, '_, TextProtocol>::new(conn).is_empty()
+        })
+    }
+
+    async fn renew(&self) -> Result<bool, DriverError> {
+        on_lane(&self.lane, async |conn| {
+            let is_fresh = conn.reset().await?;
+            if is_fresh && !self.opts.init().is_empty() {
+                // The driver runs only what is `setup` again, and that comes last.
+                for sql in self.opts.init().iter().chain(self.opts.setup()) {
+                    conn.query_drop(sql.as_str()).await?;
+                }
+            }
+            Ok(is_fresh)
+        })
+        .await
+    }
+}
