@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_wrapper_core::Error as CoreError;
+use aws_wrapper_core::error::{RetryAdvice, TransactionOutcome};
 use deadpool::managed::{HookError, PoolError, TimeoutType};
 
 use crate::target::Target;
@@ -16,6 +17,8 @@ pub struct Error {
     target: Target,
     message: Option<String>,
     last: Option<Arc<CoreError>>,
+    /// The same will happen as long as the pool and the server are what they are.
+    is_lasting: bool,
 }
 
 /// What kind of failure it is.
@@ -37,12 +40,20 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// The cluster has no reader at the moment.
     pub(crate) fn no_reader(why: &str, last: Option<Arc<CoreError>>) -> Self {
-        Self { kind: ErrorKind::NoReader, target: Target::AnyReader, message: Some(why.to_owned()), last }
+        let (kind, target, message) = (ErrorKind::NoReader, Target::AnyReader, Some(why.to_owned()));
+        Self { kind, target, message, last, is_lasting: false }
+    }
+
+    /// There is no cluster, so there never is a reader.
+    pub(crate) fn never_a_reader(why: &str) -> Self {
+        Self { is_lasting: true, ..Self::no_reader(why, None) }
     }
 
     pub(crate) fn closed(target: &Target) -> Self {
-        Self { kind: ErrorKind::Closed, target: target.clone(), message: None, last: None }
+        let (kind, target) = (ErrorKind::Closed, target.clone());
+        Self { kind, target, message: None, last: None, is_lasting: true }
     }
 
     pub(crate) fn new(
@@ -61,7 +72,12 @@ impl Error {
             }
             PoolError::PostCreateHook(HookError::Backend(error)) => (ErrorKind::Hook, None, Some(error)),
         };
-        Self { kind, target: target.clone(), message, last: last.or_else(known) }
+        let is_lasting = match kind {
+            ErrorKind::Connect | ErrorKind::Hook => last.as_deref().is_none_or(is_lasting),
+            ErrorKind::WaitTimeout | ErrorKind::NoReader | ErrorKind::DeadpoolTimeout => false,
+            ErrorKind::Closed => true,
+        };
+        Self { kind, target: target.clone(), message, last: last.or_else(known), is_lasting }
     }
 
     /// What kind of failure it is.
@@ -79,6 +95,22 @@ impl Error {
         self.last.as_deref()
     }
 
+    /// What to do: check out again, later, or give up because the same will happen again: the server refuses the user, the
+    /// configuration is wrong, the pool is closed, a hook of the application refuses, or there is no cluster to have a reader.
+    pub fn retry_advice(&self) -> RetryAdvice {
+        if self.is_lasting { RetryAdvice::DoNotRetry } else { RetryAdvice::Reconnect }
+    }
+
+    /// A checkout is part of no transaction.
+    pub fn transaction_outcome(&self) -> TransactionOutcome {
+        TransactionOutcome::NotInTransaction
+    }
+
+    /// Never: without a connection nothing of the application's was sent.
+    pub fn statement_may_have_run(&self) -> bool {
+        false
+    }
+
     /// Another host cannot do better.
     pub(crate) fn is_final(&self) -> bool {
         use aws_wrapper_core::ErrorKind as CoreKind;
@@ -93,6 +125,16 @@ impl Error {
         }
     }
 }
+
+fn is_lasting(error: &CoreError) -> bool {
+    let is_full = error.sqlstate() == Some(TOO_MANY_CONNECTIONS)
+        || error.vendor_code().is_some_and(|code| TOO_MANY_CONNECTIONS_MYSQL.contains(&code));
+    !is_full && error.retry_advice() == RetryAdvice::DoNotRetry
+}
+
+const TOO_MANY_CONNECTIONS: &str = "53300";
+/// Of the server, of a user, of a user in an hour.
+const TOO_MANY_CONNECTIONS_MYSQL: [u32; 3] = [1040, 1203, 1226];
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

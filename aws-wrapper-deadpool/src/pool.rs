@@ -115,7 +115,7 @@ impl<A: Adapter> Pool<A> {
                 return if may_write || leads_to_readers {
                     Ok(object)
                 } else {
-                    Err(Error::no_reader("the server tells no roles", None))
+                    Err(Error::never_a_reader("the server tells no roles"))
                 };
             }
         }

@@ -113,7 +113,8 @@ fn each_connection_in_use_fails_once_and_one_search_serves_them_all() {
         let after = services.status().clusters[0].clone();
         assert!(after.panics - before.panics <= 2, "{before:?} {after:?}");
         assert_eq!(failovers(&mut events), (BUSY, vec![FailoverOutcome::Succeeded; BUSY]));
-        // All of them went back and none had to be opened anew.
+        // All of them go back, clean, and none had to be opened anew.
+        eventually(LIMIT, "all are clean", async || pool.status().available == BUSY).await;
         let status = pool.status();
         let writer = status.sub_pool(&Target::Writer).unwrap();
         assert_eq!((writer.created, writer.available), (BUSY as u64, BUSY), "{status:?}");

@@ -36,9 +36,10 @@ fn a_transaction_that_was_dropped_holds_no_locks() {
         let mut transaction = conn.start_transaction(TxOpts::default()).await.unwrap();
         transaction.query_drop("INSERT INTO log VALUES (1)").await.unwrap();
         drop(transaction);
+        let id = conn.slot().id();
         drop(conn);
-        assert_eq!(pool.status().sub_pools[0].discarded.get("transaction"), Some(&1), "{:?}", pool.status());
         let mut conn = pool.get().await.unwrap();
+        assert_eq!((conn.slot().id(), pool.status().sub_pools[0].cleaned), (id, 1), "{:?}", pool.status());
         conn.query_drop("SET SESSION lock_wait_timeout = 3").await.unwrap();
         conn.query_drop("TRUNCATE TABLE log").await.unwrap();
     });

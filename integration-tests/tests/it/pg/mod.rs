@@ -8,6 +8,8 @@ mod cancel;
 mod monitoring;
 #[path = "../any/pool.rs"]
 mod pool;
+#[path = "../any/pool_clean.rs"]
+mod pool_clean;
 #[path = "../any/pool_drop.rs"]
 mod pool_drop;
 #[path = "../any/pool_failover.rs"]
