@@ -5,11 +5,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::Result;
 use aws_wrapper_core::connector::Connector;
 use aws_wrapper_core::driver::DriverDialect;
 use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::{Error as CoreError, Result};
 
 /// An adapter whose connections are pooled. The pool is written once; the modules `pg` and `mysql` implement this.
 pub trait Adapter: Debug + Send + Sync + Sized + 'static {
@@ -19,6 +19,8 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
     type Connector: Clone + Debug + Send + Sync + 'static;
     /// A connection as the application uses it, which may change its host.
     type Client: Debug + Send + 'static;
+    /// What calls on it fail with.
+    type Error: Send + 'static;
 
     /// Whether the end of a connection is noticed while nobody uses it.
     const NOTICES_ITS_END: bool;
@@ -28,6 +30,9 @@ pub trait Adapter: Debug + Send + Sync + Sized + 'static {
 
     /// Whether a connection is of no use when the runtime that opened it has ended, without anybody noticing.
     const BOUND_TO_RUNTIME: bool;
+
+    /// The error of a call as the wrapper's, which answers questions.
+    fn into_core(error: Self::Error) -> CoreError;
 
     /// The connector of the core.
     fn core(connector: &Self::Connector) -> &Connector<Self::Driver>;

@@ -10,8 +10,9 @@ use deadpool::managed::{HookError, PoolError, TimeoutType};
 
 use crate::target::Target;
 
-/// A checkout failed. The [`source`](StdError::source) is the last error of connecting, whatever the checkout itself ran
-/// into: a pool whose server is down says so, and not only that nothing became free.
+/// A checkout failed, or the work of [`Pool::run`](crate::Pool::run). The [`source`](StdError::source) of a checkout's is the
+/// last error of connecting, whatever the checkout itself ran into: a pool whose server is down says so, and not only that
+/// nothing became free. That of work is the error of the work.
 pub struct Error {
     kind: ErrorKind,
     target: Target,
@@ -37,6 +38,8 @@ pub enum ErrorKind {
     Closed,
     /// A time limit of deadpool's own, set past this crate's builder, ended the checkout.
     DeadpoolTimeout,
+    /// There was a connection, and what was done on it failed; the source says why.
+    Work,
 }
 
 impl Error {
@@ -75,9 +78,14 @@ impl Error {
         let is_lasting = match kind {
             ErrorKind::Connect | ErrorKind::Hook => last.as_deref().is_none_or(is_lasting),
             ErrorKind::WaitTimeout | ErrorKind::NoReader | ErrorKind::DeadpoolTimeout => false,
-            ErrorKind::Closed => true,
+            ErrorKind::Closed | ErrorKind::Work => true,
         };
         Self { kind, target: target.clone(), message, last: last.or_else(known), is_lasting }
+    }
+
+    /// What was done on a connection failed.
+    pub(crate) fn work(error: CoreError, target: Target) -> Self {
+        Self { kind: ErrorKind::Work, target, message: None, last: Some(Arc::new(error)), is_lasting: false }
     }
 
     /// What kind of failure it is.
@@ -92,23 +100,33 @@ impl Error {
 
     /// The last error of connecting, since a connection was opened last: what stands behind the failure, if anything does.
     pub fn connect_error(&self) -> Option<&CoreError> {
-        self.last.as_deref()
+        self.last.as_deref().filter(|_| self.kind != ErrorKind::Work)
+    }
+
+    /// What the work on a connection failed with.
+    pub fn work_error(&self) -> Option<&CoreError> {
+        self.last.as_deref().filter(|_| self.kind == ErrorKind::Work)
     }
 
     /// What to do: check out again, later, or give up because the same will happen again: the server refuses the user, the
     /// configuration is wrong, the pool is closed, a hook of the application refuses, or there is no cluster to have a reader.
+    ///
+    /// Of work: what its error advises.
     pub fn retry_advice(&self) -> RetryAdvice {
+        if let Some(error) = self.work_error() {
+            return error.retry_advice();
+        }
         if self.is_lasting { RetryAdvice::DoNotRetry } else { RetryAdvice::Reconnect }
     }
 
-    /// A checkout is part of no transaction.
+    /// What became of the transaction of the work. A checkout is part of none.
     pub fn transaction_outcome(&self) -> TransactionOutcome {
-        TransactionOutcome::NotInTransaction
+        self.work_error().map_or(TransactionOutcome::NotInTransaction, CoreError::transaction_outcome)
     }
 
-    /// Never: without a connection nothing of the application's was sent.
+    /// Whether the failed statement of the work may have run. Without a connection nothing of the application's was sent.
     pub fn statement_may_have_run(&self) -> bool {
-        false
+        self.work_error().is_some_and(CoreError::statement_may_have_run)
     }
 
     /// Another host cannot do better.
@@ -118,9 +136,11 @@ impl Error {
             ErrorKind::Connect => self.connect_error().is_some_and(|error| {
                 matches!(error.kind(), CoreKind::Login | CoreKind::Config | CoreKind::PluginConflict)
             }),
-            ErrorKind::WaitTimeout | ErrorKind::Hook | ErrorKind::NoReader | ErrorKind::DeadpoolTimeout => {
-                true
-            }
+            ErrorKind::WaitTimeout
+            | ErrorKind::Hook
+            | ErrorKind::NoReader
+            | ErrorKind::DeadpoolTimeout
+            | ErrorKind::Work => true,
             ErrorKind::Closed => false,
         }
     }
@@ -146,13 +166,15 @@ impl fmt::Display for Error {
             ErrorKind::Hook => write!(f, "a hook refused a connection to {target}")?,
             ErrorKind::Closed => f.write_str("the pool is closed")?,
             ErrorKind::DeadpoolTimeout => write!(f, "deadpool's own limit ended a checkout of {target}")?,
+            ErrorKind::Work => write!(f, "work on a connection to {target} failed")?,
         }
         if let Some(message) = &self.message {
             write!(f, ": {message}")?;
         }
         // An error that is only printed should still say what is wrong.
         if let Some(error) = &self.last {
-            let lead = if self.kind == ErrorKind::Connect { "" } else { "; connecting failed last with" };
+            let is_its_own = matches!(self.kind, ErrorKind::Connect | ErrorKind::Work);
+            let lead = if is_its_own { "" } else { "; connecting failed last with" };
             write!(f, "{lead}: {error:#}")?;
         }
         Ok(())
@@ -165,7 +187,7 @@ impl fmt::Debug for Error {
             .field("kind", &self.kind)
             .field("target", &self.target)
             .field("message", &self.message)
-            .field("connect_error", &self.last)
+            .field("error", &self.last)
             .finish()
     }
 }

@@ -83,6 +83,7 @@ mod pooled;
 mod readers;
 mod recycle;
 mod rules;
+mod run;
 mod status;
 mod sub_pool;
 mod target;

@@ -20,11 +20,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::Result;
 use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::registry::Slot;
-use aws_wrapper_mysql::{Conn, Connector, MysqlDriver};
+use aws_wrapper_core::{Error as CoreError, Result};
+use aws_wrapper_mysql::{Conn, Connector, Error, MysqlDriver, mysql_async};
 
 use crate::adapter::Adapter;
 
@@ -48,10 +48,15 @@ impl Adapter for MySql {
     type Driver = MysqlDriver;
     type Connector = Connector;
     type Client = Conn;
+    type Error = mysql_async::Error;
     const NOTICES_ITS_END: bool = false;
     // As long as pools for Java trust a connection of which they cannot know either (HikariCP's alive-bypass window).
     const IDLE_CHECK_AFTER: Duration = Duration::from_millis(500);
     const BOUND_TO_RUNTIME: bool = true;
+
+    fn into_core(error: mysql_async::Error) -> CoreError {
+        Error::from(error).into_core()
+    }
 
     fn core(connector: &Connector) -> &CoreConnector<MysqlDriver> {
         connector.core()

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::adapter::Adapter;
 use crate::clean::{Cleaning, Left};
 use crate::manager::Manager;
+use crate::target::Target;
 
 /// A connection of a pool. Works like the connection itself; dropping it gives it back.
 ///
@@ -34,6 +35,15 @@ impl<A: Adapter> Object<A> {
     /// The instance the next call goes to.
     pub fn host(this: &Self) -> HostKey {
         A::slot(this).routed_host().clone()
+    }
+
+    /// Where the connections of its sub-pool lead to.
+    pub(crate) fn target(this: &Self) -> Target {
+        match managed::Object::pool(Self::inner(this)) {
+            Some(pool) => pool.manager().target().clone(),
+            // The pool is gone; its connection is not.
+            None => Target::Endpoint,
+        }
     }
 
     /// deadpool's own object.

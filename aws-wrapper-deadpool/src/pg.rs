@@ -17,10 +17,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::Result;
 use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::{Error as CoreError, Result};
 use aws_wrapper_pg::{Client, Connector, PgDriver};
 
 use crate::adapter::Adapter;
@@ -45,10 +45,15 @@ impl Adapter for Pg {
     type Driver = PgDriver;
     type Connector = Connector;
     type Client = Client;
+    type Error = CoreError;
     /// A task drives the connection and ends with its runtime, which the slot tells.
     const NOTICES_ITS_END: bool = true;
     const IDLE_CHECK_AFTER: Duration = Duration::from_secs(30);
     const BOUND_TO_RUNTIME: bool = false;
+
+    fn into_core(error: CoreError) -> CoreError {
+        error
+    }
 
     fn core(connector: &Connector) -> &CoreConnector<PgDriver> {
         connector.core()

@@ -5,9 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use aurora_sim::Engine;
-use aws_wrapper_core::Result;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
+use aws_wrapper_core::{Error, Result};
 
 /// Where to connect and how.
 #[derive(Debug, Clone)]
@@ -22,6 +22,9 @@ pub struct Target<'a> {
     /// Parameters of the wrapper or the driver; they win over user `app`, password `secret`, database `app`.
     pub params: &'a [(&'a str, &'a str)],
 }
+
+/// What calls of an adapter fail with.
+pub type CallError<A> = <<A as Adapter>::Pooled as aws_wrapper_deadpool::adapter::Adapter>::Error;
 
 /// One adapter.
 pub trait Adapter {
@@ -40,6 +43,9 @@ pub trait Adapter {
 
     /// A connector to `target`.
     fn connector(target: &Target<'_>) -> Result<Self::Connector>;
+
+    /// An error as calls of the adapter return it.
+    fn call_error(error: Error) -> CallError<Self>;
 
     /// What the connector shares.
     fn services(connector: &Self::Connector) -> &Services;

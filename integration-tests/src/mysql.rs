@@ -7,7 +7,7 @@ use aws_wrapper_core::Result;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
 use aws_wrapper_mysql::mysql_async::{Row, from_value};
-use aws_wrapper_mysql::{Conn, Connector, Error};
+use aws_wrapper_mysql::{Conn, Connector, Error, mysql_async};
 
 use crate::adapter::{Adapter, Session, Target};
 
@@ -33,6 +33,10 @@ impl Adapter for MySql {
         let mut params = defaults.iter().chain(target.params);
         let set = params.try_fold(builder, |builder, (name, value)| builder.set(name, value))?;
         Ok(set.build()?)
+    }
+
+    fn call_error(error: aws_wrapper_core::Error) -> mysql_async::Error {
+        Error::from(error).into()
     }
 
     fn services(connector: &Connector) -> &Services {

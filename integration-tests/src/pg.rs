@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use aurora_sim::Engine;
-use aws_wrapper_core::Result;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
+use aws_wrapper_core::{Error, Result};
 use aws_wrapper_pg::tokio_postgres::SimpleQueryMessage;
 use aws_wrapper_pg::{Client, Connector};
 
@@ -32,6 +32,10 @@ impl Adapter for Pg {
             builder = builder.set(name, value)?;
         }
         builder.build()
+    }
+
+    fn call_error(error: Error) -> Error {
+        error
     }
 
     fn services(connector: &Connector) -> &Services {

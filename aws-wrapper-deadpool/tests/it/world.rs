@@ -68,9 +68,14 @@ impl Adapter for Fake {
     type Driver = FakeDriver;
     type Connector = Connector<FakeDriver>;
     type Client = Client;
+    type Error = aws_wrapper_core::Error;
     const NOTICES_ITS_END: bool = true;
     const IDLE_CHECK_AFTER: Duration = Duration::from_secs(30);
     const BOUND_TO_RUNTIME: bool = false;
+
+    fn into_core(error: Self::Error) -> aws_wrapper_core::Error {
+        error
+    }
 
     fn core(connector: &Self::Connector) -> &Connector<FakeDriver> {
         connector

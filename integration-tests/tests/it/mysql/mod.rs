@@ -16,6 +16,8 @@ mod pool_drop;
 mod pool_failover;
 #[path = "../any/pool_readers.rs"]
 mod pool_readers;
+#[path = "../any/pool_run.rs"]
+mod pool_run;
 #[path = "../any/reader.rs"]
 mod reader;
 #[path = "../any/shutdown.rs"]
@@ -50,3 +52,4 @@ mod statement;
 mod text;
 mod tls;
 mod transaction_object;
+mod web;

@@ -16,6 +16,8 @@ mod pool_drop;
 mod pool_failover;
 #[path = "../any/pool_readers.rs"]
 mod pool_readers;
+#[path = "../any/pool_run.rs"]
+mod pool_run;
 #[path = "../any/reader.rs"]
 mod reader;
 #[path = "../any/shutdown.rs"]
@@ -49,3 +51,4 @@ mod stream;
 mod tls;
 mod transaction_object;
 mod user_timeout;
+mod web;

@@ -1,0 +1,68 @@
+//! The retry helpers in the handlers of a web server, which want futures that are `Send`.
+
+use std::net::SocketAddr;
+
+use aws_wrapper_core::host::Role;
+use aws_wrapper_core::retry::RetryPolicy;
+use aws_wrapper_deadpool::mysql::Pool;
+use aws_wrapper_mysql::mysql_async::TxOpts;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use integration_tests::{MySql, Session, on_cluster, spawn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+struct Order {
+    id: i64,
+}
+
+async fn place(State(pool): State<Pool>, body: String) -> Result<String, (StatusCode, String)> {
+    let order = Order { id: body.trim().parse().map_err(|_| (StatusCode::BAD_REQUEST, body.clone()))? };
+    let failed = |error: &dyn std::fmt::Display| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+    let policy = RetryPolicy::default();
+
+    let mut conn = pool.writer().await.map_err(|error| failed(&error))?;
+    let id = &order.id;
+    let placed = conn.retry_transaction(policy, TxOpts::default(), |mut transaction| async move {
+        transaction.exec_drop("INSERT INTO log VALUES (?)", (id,)).await?;
+        transaction.exec_drop("INSERT INTO log VALUES (?)", (*id + 1,)).await
+    });
+    placed.await.map_err(|error| failed(&error))?;
+    drop(conn);
+
+    let counted = pool.run(Role::Writer, policy, |mut conn| async move {
+        conn.exec_first::<i64, _, _>("SELECT count(*) FROM log WHERE id >= ?", (id,)).await
+    });
+    let count = counted.await.map_err(|error| failed(&error))?;
+    Ok(count.unwrap_or_default().to_string())
+}
+
+/// One request to the service, by hand: what it answers.
+async fn ask(address: SocketAddr, body: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = format!("POST /orders HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer.rsplit("\r\n\r\n").next().unwrap().to_owned()
+}
+
+#[test]
+fn a_handler_borrows_what_it_was_given() {
+    on_cluster::<MySql>(1, async |cluster| {
+        cluster.log_table::<MySql>().await;
+        let pool = Pool::builder(cluster.connector::<MySql>(&[])).build().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/orders", post(place)).with_state(pool.clone());
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let service = axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) });
+        let service = spawn(async move { service.await });
+        assert_eq!(ask(address, "7").await, "2");
+        drop(stop);
+        service.await.unwrap().unwrap();
+        assert_eq!(pool.writer().await.unwrap().ask("SELECT sum(id) FROM log").await.unwrap(), "15");
+    });
+}
