@@ -12,9 +12,9 @@ cargo xtask demo [--engine postgres|mysql] [--rounds N] [--connections N] [--pro
 cargo xtask test [FILTER]
     The whole test suite: unit tests, documentation tests, and the behaviour suite on real clusters of both engines.
 cargo xtask bench [--engine postgres|mysql|both] [--only NAME,...] [--quick]
-    The wrapper against the bare driver in the same run: calls, 64 tasks, connects, memory, monitoring connections,
+    The wrapper against the bare driver in the same run: calls, checkouts, 64 tasks, connects, memory, monitoring connections,
     detection of silent hosts, failover, a pool after a failover, reads over readers, instructions.
-    Names: pipeline, calls, contended, connect, memory, monitors, detection, outage, pool, readers, instructions.
+    Names: pipeline, calls, checkout, contended, connect, memory, monitors, detection, outage, pool, readers, instructions.
     Writes target/bench/report.md, target/bench/report.json and pictures of the distributions, target/bench/*.svg.
 cargo xtask chaos [--engine postgres|mysql] [--seed N] [--minutes M | --seconds S] [--schedules K]
     A pool of 50 on a cluster on which random faults are played, and a check that nothing was lost, doubled, answered by

@@ -22,7 +22,7 @@ const DISTURBED: f64 = 1.3;
 
 /// What the ratios of one set of plugins may be.
 #[derive(Debug, Clone, Copy, Default)]
-struct Goals {
+pub(crate) struct Goals {
     p50: Option<f64>,
     p99: Option<f64>,
     cpu: Option<f64>,
@@ -114,14 +114,14 @@ async fn compare<D: Driver, W: Session, B: Session>(
 }
 
 /// What one block cost.
-struct Block {
+pub(crate) struct Block {
     times: Vec<f64>,
     p50: f64,
     p99: f64,
     cpu: f64,
 }
 
-async fn block<S: Session>(
+async fn block<S>(
     session: &mut S,
     query: &mut impl AsyncFnMut(&mut S) -> Result<(), AnyError>,
 ) -> Result<Block, AnyError> {
@@ -150,13 +150,14 @@ pub fn thread_cpu_us() -> f64 {
 
 /// The blocks of both sides, neighbours under the same number.
 #[derive(Default)]
-struct Pairs {
+pub(crate) struct Pairs {
     wrapped: Vec<Block>,
     bare: Vec<Block>,
     repeated: usize,
 }
 
-async fn pairs<W: Session, B: Session>(
+/// Alternating blocks of two sides.
+pub(crate) async fn pairs<W, B>(
     count: usize,
     wrapped: &mut W,
     bare: &mut B,
@@ -197,7 +198,7 @@ impl Pairs {
         true
     }
 
-    fn rows(&self, name: &str, goals: Goals) -> [Row; 3] {
+    pub(crate) fn rows(&self, name: &str, goals: Goals) -> [Row; 3] {
         [
             self.row(format!("{name}, p50"), |block| block.p50, goals.p50),
             self.row(format!("{name}, p99"), |block| block.p99, goals.p99),

@@ -8,7 +8,8 @@ use crate::bench::cores::Cores;
 use crate::bench::plan::Plan;
 use crate::bench::report::Findings;
 use crate::bench::{
-    calls, connect, contended, detection, instructions, memory, monitors, outage, pipeline, pool, readers,
+    calls, checkout, connect, contended, detection, instructions, memory, monitors, outage, pipeline, pool,
+    readers,
 };
 use crate::driver::{AnyError, Driver};
 
@@ -20,6 +21,8 @@ pub enum Measure {
     Pipeline,
     /// `SELECT 1` on one connection.
     Calls,
+    /// A checkout of a pool, one query, and the way back.
+    Checkout,
     /// The throughput of 64 tasks.
     Contended,
     /// Opening a connection.
@@ -42,9 +45,10 @@ pub enum Measure {
 
 impl Measure {
     /// All of them, in the order of a run.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Pipeline,
         Self::Calls,
+        Self::Checkout,
         Self::Contended,
         Self::Connect,
         Self::Memory,
@@ -61,6 +65,7 @@ impl Measure {
         match self {
             Self::Pipeline => "pipeline",
             Self::Calls => "calls",
+            Self::Checkout => "checkout",
             Self::Contended => "contended",
             Self::Connect => "connect",
             Self::Memory => "memory",
@@ -78,6 +83,7 @@ impl Measure {
         match self {
             Self::Pipeline => "What the pipeline adds to a call",
             Self::Calls => "Calls on one connection",
+            Self::Checkout => "A use of a pool",
             Self::Contended => "64 tasks",
             Self::Connect => "Connecting",
             Self::Memory => "Memory",
@@ -101,9 +107,12 @@ impl Measure {
     /// When there are no threads to be had.
     pub fn runtime(self) -> std::io::Result<tokio::runtime::Runtime> {
         let mut builder = match self {
-            Self::Pipeline | Self::Calls | Self::Connect | Self::Memory | Self::Instructions => {
-                tokio::runtime::Builder::new_current_thread()
-            }
+            Self::Pipeline
+            | Self::Calls
+            | Self::Checkout
+            | Self::Connect
+            | Self::Memory
+            | Self::Instructions => tokio::runtime::Builder::new_current_thread(),
             _ => {
                 let mut builder = tokio::runtime::Builder::new_multi_thread();
                 builder.worker_threads(2);
@@ -117,7 +126,7 @@ impl Measure {
     /// takes three times as long on another processor than on the same one: left to the scheduler, its choices would be
     /// what is compared.
     pub fn cores(self) -> Cores {
-        if self == Self::Calls { Cores::Together } else { Cores::Any }
+        if matches!(self, Self::Calls | Self::Checkout) { Cores::Together } else { Cores::Any }
     }
 
     /// Measures.
@@ -128,6 +137,7 @@ impl Measure {
         match self {
             Self::Pipeline => pipeline::measure(plan).await,
             Self::Calls => calls::measure::<D>(plan).await,
+            Self::Checkout => checkout::measure::<D>(plan).await,
             Self::Contended => {
                 let mut findings = contended::measure::<D>(plan).await?;
                 if D::ENGINE == Engine::Postgres {
@@ -168,6 +178,6 @@ mod tests {
             assert_eq!(measure.word().parse(), Ok(measure));
         }
         let error = "speed".parse::<Measure>().unwrap_err();
-        assert!(error.contains("pipeline, calls"), "{error}");
+        assert!(error.contains("pipeline, calls, checkout"), "{error}");
     }
 }

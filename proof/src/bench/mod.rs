@@ -1,6 +1,7 @@
 //! The benchmarks: both sides in one run, in alternating blocks, reported as ratios.
 
 pub mod calls;
+pub mod checkout;
 pub mod children;
 pub mod conditions;
 pub mod connect;
