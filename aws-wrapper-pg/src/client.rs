@@ -20,7 +20,7 @@ use tokio_postgres::{Row, SimpleQueryMessage};
 use crate::cancel::CancelToken;
 use crate::copy::{CopyInSink, CopyOutStream};
 use crate::current::{Current, Now};
-use crate::driver::{PgDriver, Shared, fetch_text};
+use crate::driver::{PgDriver, Shared, fetch_text, ping};
 use crate::error::{already_ended, call_failed, checked};
 use crate::handle::Run;
 use crate::lent::{Lent, owned_call};
@@ -386,7 +386,7 @@ impl Client {
 
     /// Asks the server for a sign of life.
     pub async fn check_connection(&self) -> Result<()> {
-        through!(self, Method::Ping, None, |physical| physical.client.check_connection().await)
+        through!(self, Method::Ping, None, |physical| ping(&physical.client).await)
     }
 
     /// Asks the server for a sign of life past the plugins: silence starts no failover. For pools; the caller sets the
@@ -397,7 +397,7 @@ impl Client {
             return Err(already_ended(physical.slot()));
         }
         let in_flight = physical.slot().enter();
-        in_flight.end(checked!(physical.client.check_connection().await, physical.slot()))
+        in_flight.end(checked!(ping(&physical.client).await, physical.slot()))
     }
 
     /// Subscribes to a channel, whose name may be anything, on this connection and all that replace it.

@@ -96,7 +96,7 @@ impl DriverDialect for PgDriver {
     }
 
     async fn ping(&self, connection: &mut Physical) -> Result<(), DriverError> {
-        let answer = connection.client.check_connection().await;
+        let answer = ping(&connection.client).await;
         answer.map_err(|error| ended_or(error, connection.slot()))
     }
 
@@ -152,6 +152,12 @@ fn ended_or(error: tokio_postgres::Error, slot: &Slot) -> DriverError {
         Some(reason) if error.is_closed() => DriverError::ended(reason.clone(), Some(error)),
         _ => statement_failed(error),
     }
+}
+
+/// Asks the server for a sign of life, by an empty statement. The driver's own question is answered by nothing but that the
+/// server is ready, which the scanner of the connection takes for a stray.
+pub(crate) async fn ping(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute("").await
 }
 
 /// The rows of the last statement of `sql` that returns rows, as text.

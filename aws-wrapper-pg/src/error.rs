@@ -9,7 +9,7 @@ use aws_wrapper_core::registry::{EndReason, Slot};
 use tokio::time::timeout;
 
 use crate::classify::{classify, sqlstate};
-use crate::stale::Failed;
+use crate::stale::{Failed, SETTLE_LIMIT};
 
 /// What can go wrong between the wrapper and one server.
 ///
@@ -63,6 +63,7 @@ pub(crate) async fn call_failed(failed: impl Into<Failed>, slot: &Arc<Slot>) -> 
             let reason = types_lost(&error);
             // For good, so nobody is to get this connection again.
             slot.abort(reason.clone());
+            let _ = timeout(SETTLE_LIMIT, slot.wait_ended()).await;
             let error = into_error(DriverError::ended(reason, Some(error))).with_host(slot.host());
             if has_run { error } else { error.with_nothing_sent() }
         }

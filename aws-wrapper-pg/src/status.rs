@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -37,20 +38,31 @@ impl<S> Observed<S> {
 
 impl<S: AsyncRead> AsyncRead for Observed<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
+        let mut this = self.project();
         // The answer to the request for TLS is one byte outside the message format. It is the first thing to be read,
         // with a buffer of one byte; the buffer for the first message is larger. Later ones may have one byte left.
         let is_answer_about_tls = !this.scanner.has_begun && buf.remaining() == 1;
         let start = buf.filled().len();
-        ready!(this.io.poll_read(cx, buf))?;
-        if !is_answer_about_tls {
+        loop {
+            ready!(this.io.as_mut().poll_read(cx, buf))?;
+            if is_answer_about_tls {
+                return Poll::Ready(Ok(()));
+            }
             this.scanner.scan(&buf.filled()[start..]);
-            if this.scanner.refused {
+            if this.scanner.cleartext == Cleartext::Refused {
                 buf.set_filled(start);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::PermissionDenied, CleartextRefused)));
             }
+            if this.scanner.strays.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let left = this.scanner.take_strays_out(&mut buf.filled_mut()[start..]);
+            buf.set_filled(start + left);
+            // Nothing at all would mean the end.
+            if left > 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -102,7 +114,7 @@ where
     fn connect(self, stream: Observed<S>) -> Self::Future {
         let Observed { io, mut scanner } = stream;
         // Whatever the server asks for from here on travels encrypted.
-        scanner.refuse_cleartext = false;
+        scanner.cleartext = Cleartext::Allowed;
         let handshake = self.0.connect(io);
         Box::pin(async move { Ok(Observed { io: handshake.await?, scanner }) })
     }
@@ -124,6 +136,10 @@ impl fmt::Display for CleartextRefused {
 impl StdError for CleartextRefused {}
 
 /// Follows the messages of the server and leaves word in the slot.
+///
+/// Of two messages in a row that say the server is ready the second one is a stray: all that the wrapper sends is answered
+/// by something else first. It comes after a `COPY … FROM STDIN` that was refused: for that the driver synchronizes twice
+/// and waits once, so that each later call would get the answer to the one before. It is kept from the driver.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     slot: Arc<Slot>,
@@ -135,10 +151,25 @@ pub(crate) struct Scanner {
     /// Bytes of the body still to come.
     skip: usize,
     body: Body,
+    /// Whether the server has said that it is ready, and no answer to anything since.
+    is_between: bool,
+    /// Bytes still to come of a message that is not for the driver.
+    stray: usize,
+    /// What of the bytes scanned last is not for the driver.
+    strays: Vec<Range<usize>>,
     /// The first part of the body of an error; empty until there is one.
     kept: Vec<u8>,
-    refuse_cleartext: bool,
-    refused: bool,
+    cleartext: Cleartext,
+}
+
+/// What becomes of a request for the password in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cleartext {
+    Allowed,
+    /// It ends the connection.
+    Forbidden,
+    /// It came, though it was forbidden.
+    Refused,
 }
 
 /// What the body of the current message is good for.
@@ -175,6 +206,8 @@ impl Tag {
     }
 }
 
+/// How long the message is by which the server says that it is ready.
+const READY: usize = 6;
 /// A tag and four bytes of length.
 const HEADER: usize = 5;
 /// Severity, code and message come first in an error; what is beyond this is left out.
@@ -193,15 +226,25 @@ impl Scanner {
             seen: 0,
             skip: 0,
             body: Body::Skipped,
+            is_between: false,
+            stray: 0,
+            strays: Vec::new(),
             kept: Vec::new(),
-            refuse_cleartext,
-            refused: false,
+            cleartext: if refuse_cleartext { Cleartext::Forbidden } else { Cleartext::Allowed },
         }
     }
 
     fn scan(&mut self, mut bytes: &[u8]) {
         self.has_begun |= !bytes.is_empty();
+        let length = bytes.len();
         while !bytes.is_empty() {
+            if self.stray > 0 {
+                let (start, here) = (length - bytes.len(), self.stray.min(bytes.len()));
+                self.strays.push(start..start + here);
+                self.stray -= here;
+                bytes = &bytes[here..];
+                continue;
+            }
             if self.skip > 0 {
                 let here = self.skip.min(bytes.len());
                 self.take_body(&bytes[..here]);
@@ -212,27 +255,51 @@ impl Scanner {
                 }
                 continue;
             }
+            if self.is_between && self.seen == 0 && bytes[0] == b'Z' {
+                self.stray = READY;
+                continue;
+            }
             if !self.take_header(&mut bytes) {
                 return;
             }
             let length = u32::from_be_bytes([self.header[1], self.header[2], self.header[3], self.header[4]]);
             // The length counts itself. A shorter one is a protocol error, which the driver will report.
             self.skip = (length as usize).saturating_sub(4);
+            let was_between = std::mem::take(&mut self.is_between);
             self.body = match self.header[0] {
-                b'Z' => Body::Status,
+                b'Z' => {
+                    self.is_between = true;
+                    Body::Status
+                }
+                // These answer nothing.
+                b'N' | b'A' | b'S' => {
+                    self.is_between = was_between;
+                    Body::Skipped
+                }
                 b'C' => Tag::of_length(self.skip).map_or(Body::Skipped, Body::Tag),
                 b'E' => {
                     self.slot.set_unknown();
                     self.kept.clear();
                     Body::Error
                 }
-                b'R' if self.refuse_cleartext => {
+                b'R' if self.cleartext == Cleartext::Forbidden => {
                     self.kept.clear();
                     Body::Authentication
                 }
                 _ => Body::Skipped,
             };
         }
+    }
+
+    /// Moves what is for the driver together; how much that is.
+    #[cold]
+    fn take_strays_out(&mut self, bytes: &mut [u8]) -> usize {
+        let mut left = bytes.len();
+        for stray in self.strays.drain(..).rev() {
+            bytes.copy_within(stray.end..left, stray.start);
+            left -= stray.len();
+        }
+        left
     }
 
     /// Whether the header is complete.
@@ -281,10 +348,10 @@ impl Scanner {
 
     fn end_of_message(&mut self) {
         match std::mem::replace(&mut self.body, Body::Skipped) {
-            Body::Skipped | Body::Status => {}
             Body::Tag(tag) => self.slot.set_answered_ending(tag.answer),
             Body::Error => self.end_of_error(),
-            Body::Authentication => self.refused = self.kept == CLEARTEXT_PASSWORD,
+            Body::Authentication if self.kept == CLEARTEXT_PASSWORD => self.cleartext = Cleartext::Refused,
+            Body::Skipped | Body::Status | Body::Authentication => {}
         }
     }
 
@@ -483,6 +550,26 @@ mod tests {
         assert_eq!(slot.answered_ending(), None);
     }
 
+    #[tokio::test]
+    async fn a_second_word_that_the_server_is_ready_is_kept_from_the_driver_at_every_split() {
+        let refused = [error("ERROR", "42501"), message(b'Z', b"I")].concat();
+        let (stray, notice) = (message(b'Z', b"I"), message(b'N', b"\0"));
+        let next = answer(b'T');
+        let sent = [&refused[..], &notice, &stray, &notice, &next, &stray].concat();
+        let expected = [&refused[..], &notice, &notice, &next].concat();
+        for first in 0..sent.len() {
+            for second in first..sent.len() {
+                let slot = slot();
+                let parts = (&sent[..first]).chain(&sent[first..second]).chain(&sent[second..]);
+                let mut observed = Observed::new(parts, Scanner::new(Arc::clone(&slot), false));
+                let mut received = Vec::new();
+                observed.read_to_end(&mut received).await.unwrap();
+                assert_eq!(received, expected, "split at {first}, {second}");
+                assert_eq!(slot.transaction(), TransactionState::InTransaction);
+            }
+        }
+    }
+
     #[test]
     fn the_first_error_of_a_transaction_is_its_cause() {
         let slot = slot();
@@ -517,10 +604,10 @@ mod tests {
         for refuse in [false, true] {
             let mut scanner = Scanner::new(slot(), refuse);
             scanner.scan(&asks);
-            assert_eq!(scanner.refused, refuse);
+            assert_eq!(scanner.cleartext == Cleartext::Refused, refuse);
         }
         let mut scanner = Scanner::new(slot(), true);
         scanner.scan(&message(b'R', &[0, 0, 0, 10, b'S', 0]));
-        assert!(!scanner.refused, "a challenge for a hash is fine");
+        assert_ne!(scanner.cleartext, Cleartext::Refused, "a challenge for a hash is fine");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_wrapper_core::error::{DriverClass, ErrorKind, FailoverOutcome};
 use aws_wrapper_pg::tokio_postgres::types::ToSql;
 use futures_util::{SinkExt, StreamExt};
-use integration_tests::{Pg, Session, failovers, on_cluster};
+use integration_tests::{Pg, Session, drop_after, failovers, on_cluster};
 use tokio::time::sleep;
 
 const NO_PARAMS: [&(dyn ToSql + Sync); 0] = [];
@@ -62,6 +62,47 @@ fn a_copy_that_is_cut_off_copies_nothing() {
         let mut sink = pin!(client.copy_in("COPY log FROM STDIN").await.unwrap());
         sink.send(&b"1\n2\n"[..]).await.unwrap();
         assert_eq!(sink.as_mut().finish().await.unwrap(), 2);
+    });
+}
+
+/// The driver waits for one answer of two; the other one must not become the answer to the next call.
+#[test]
+fn a_copy_that_is_refused_does_not_disturb_later_calls() {
+    on_cluster::<Pg>(1, async |cluster| {
+        let admin = cluster.admin::<Pg>("instance-1").await;
+        admin.batch_execute("CREATE TABLE secret (id int); CREATE TABLE log (id int)").await.unwrap();
+        admin.batch_execute("GRANT ALL ON log TO app").await.unwrap();
+        let mut client = cluster.connector::<Pg>(&[]).connect().await.unwrap();
+        let before = client.slot().id();
+        for round in 0..20 {
+            for (sql, code) in [("COPY secret FROM STDIN", Some("42501")), ("SELECT 1", None)] {
+                let error = client.copy_in::<_, &[u8]>(sql).await.map(drop).unwrap_err();
+                assert_eq!(error.sqlstate(), code, "{error:?}");
+                assert_eq!(error.kind(), ErrorKind::Driver(DriverClass::Other), "{error:?}");
+                let ask = async |number: i32| -> i32 {
+                    client.query_one_scalar("SELECT $1::int", &[&number]).await.unwrap()
+                };
+                let numbers = tokio::join!(ask(round), ask(round + 1), ask(round + 2));
+                assert_eq!(numbers, (round, round + 1, round + 2));
+            }
+            client.check_connection().await.unwrap();
+            // Given up before it is open.
+            let copy = client.copy_in::<_, &[u8]>("COPY secret FROM STDIN");
+            drop_after(u32::try_from(round).unwrap(), copy).await;
+            assert_eq!(client.ask(&format!("SELECT {round}")).await.unwrap(), round.to_string());
+            let mut transaction = client.transaction().await.unwrap();
+            let savepoint = transaction.transaction().await.unwrap();
+            savepoint.copy_in::<_, &[u8]>("COPY secret FROM STDIN").await.map(drop).unwrap_err();
+            savepoint.rollback().await.unwrap();
+            {
+                let mut sink = pin!(transaction.copy_in("COPY log FROM STDIN").await.unwrap());
+                sink.send(&b"1\n"[..]).await.unwrap();
+                assert_eq!(sink.finish().await.unwrap(), 1);
+            }
+            transaction.commit().await.unwrap();
+        }
+        assert_eq!(client.ask("SELECT count(*) FROM log").await.unwrap(), "20");
+        assert_eq!(client.slot().id(), before);
     });
 }
 
