@@ -4,6 +4,7 @@
 mod calls;
 mod ending;
 mod notifications;
+mod refusal;
 mod server;
 mod switching;
 mod tls;

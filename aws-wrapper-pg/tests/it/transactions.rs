@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::task::{Context, Waker};
 
+use aws_wrapper_pg::ErrorKind;
 use aws_wrapper_pg::core::registry::Ending;
 use aws_wrapper_pg::core::session::transaction::TransactionState;
 use aws_wrapper_pg::tokio_postgres::IsolationLevel;
@@ -88,12 +89,14 @@ async fn a_portal_is_read_in_pieces() {
 }
 
 #[tokio::test]
-async fn committing_a_failed_transaction_is_ok_as_with_the_driver() {
+async fn committing_a_failed_transaction_fails_where_the_driver_says_ok() {
     let server = Server::shared();
     let mut client = server.client().await;
     let transaction = client.transaction().await.unwrap();
     transaction.query("select 1/0", &[]).await.unwrap_err();
-    transaction.commit().await.unwrap();
+    let error = transaction.commit().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RolledBack, "{error:?}");
+    assert!(format!("{error:#}").contains("division by zero"), "{error:#}");
     assert_eq!(client.transaction_state(), TransactionState::Idle);
 }
 

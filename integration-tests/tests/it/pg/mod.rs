@@ -37,6 +37,7 @@ mod writer;
 
 mod bad_input;
 mod begin;
+mod commit;
 mod listen;
 mod login;
 mod pipelined;
@@ -44,8 +45,10 @@ mod plain;
 mod pool_stream;
 mod retry;
 mod secrets;
+mod server_error;
 mod session_terminated;
 mod short_silence;
+mod stale_statement;
 mod statement;
 mod stream;
 mod tls;
