@@ -9,7 +9,10 @@ use mysql_async::{DriverError as MysqlError, Error, IoError, ServerError};
 use crate::error::DriverError;
 use crate::infile::FileFailed;
 
-/// The server's numbers that mean something for the connection; all others are ordinary errors of a statement.
+/// The server's numbers that mean something for the connection while it is opened, and when it ends with them.
+///
+/// On a connection that goes on after it, an error is the answer to a statement, whatever its number: a procedure can raise
+/// any. See [`class_of_answer`].
 ///
 /// Not here on purpose: 1040 (too many connections), 1203 and 1226 (limits of a user) are answers of a server that
 /// works, and 1792 refuses a write in the user's own read-only transaction.
@@ -56,7 +59,8 @@ const OPTION_PREVENTS: u16 = 1290;
 /// A client's packet that is too large says nothing about the host, though it costs the connection.
 const PACKET_TOO_LARGE: u16 = 1153;
 
-fn class_of_server(error: &ServerError) -> DriverClass {
+/// What an error means with which the connection ends, or was not opened.
+fn class_of_end(error: &ServerError) -> DriverClass {
     if error.code == OPTION_PREVENTS {
         // `--read-only` and `--super-read-only`, not `--secure-file-priv` or `--skip-grant-tables`.
         let is_read_only = error.message.contains("read-only") || error.message.contains("read_only");
@@ -70,10 +74,19 @@ fn class_of_server(error: &ServerError) -> DriverClass {
     known.unwrap_or(if error.state == "28000" { DriverClass::Login } else { DriverClass::Other })
 }
 
-/// Whether a server that says this closes the connection.
-pub(crate) fn ends_connection(error: &ServerError) -> bool {
+/// What an error means that the server sent on a connection which goes on.
+fn class_of_answer(error: &ServerError) -> DriverClass {
+    match class_of_end(error) {
+        // Both are asked after: a role by a question, a cancellation by whoever wanted it.
+        class @ (DriverClass::Role | DriverClass::Cancelled) => class,
+        _ => DriverClass::Other,
+    }
+}
+
+/// Whether a server that says this may have closed the connection; only a question tells.
+pub(crate) fn may_end_connection(error: &ServerError) -> bool {
     error.code == PACKET_TOO_LARGE
-        || matches!(class_of_server(error), DriverClass::Network | DriverClass::SessionTerminated)
+        || matches!(class_of_end(error), DriverClass::Network | DriverClass::SessionTerminated)
 }
 
 /// What an error means.
@@ -86,13 +99,14 @@ pub(crate) fn classify(error: &DriverError) -> DriverClass {
     }
 }
 
-/// What an error of the driver means.
-pub(crate) fn class_of(error: &Error, is_connecting: bool) -> DriverClass {
+/// What an error of the driver means; `is_end` says that the connection was not opened or ends with it.
+pub(crate) fn class_of(error: &Error, is_end: bool) -> DriverClass {
     match error {
-        Error::Server(server) => class_of_server(server),
+        Error::Server(server) if is_end => class_of_end(server),
+        Error::Server(server) => class_of_answer(server),
         Error::Io(IoError::Io(io)) => class_of_io(io),
         // A certificate that does not fit while connecting; later, what was encrypted is broken.
-        Error::Io(IoError::Tls(_)) if is_connecting => DriverClass::Other,
+        Error::Io(IoError::Tls(_)) if is_end => DriverClass::Other,
         Error::Io(IoError::Tls(_)) => DriverClass::Network,
         Error::Driver(driver) => class_of_driver(driver),
         Error::Other(_) | Error::Url(_) => DriverClass::Other,
@@ -170,7 +184,9 @@ pub(crate) fn sqlstate_of(error: &Error) -> Option<&str> {
 /// The number the server sent with an error.
 pub(crate) fn vendor_code(error: &DriverError) -> Option<u16> {
     match error.cause() {
-        Cause::Connect(Error::Server(server)) | Cause::Statement(Error::Server(server)) => Some(server.code),
+        Cause::Connect(Error::Server(server))
+        | Cause::Statement(Error::Server(server))
+        | Cause::Ended { source: Some(Error::Server(server)), .. } => Some(server.code),
         Cause::Dial(_) | Cause::Connect(_) | Cause::Statement(_) | Cause::Ended { .. } => None,
     }
 }
@@ -178,14 +194,14 @@ pub(crate) fn vendor_code(error: &DriverError) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{connect_failed, statement_failed};
+    use crate::error::{connect_failed, lost, statement_failed};
 
     fn server(code: u16, state: &str, message: &str) -> Error {
         Error::Server(ServerError { code, state: state.to_owned(), message: message.to_owned() })
     }
 
     #[test]
-    fn numbers_mean_what_the_table_says_whenever_they_come() {
+    fn a_number_means_what_the_table_says_only_where_the_connection_ends_with_it() {
         use DriverClass::{Cancelled, Login, Network, Other, Role, SessionTerminated};
         for (code, state, message, class) in [
             (1045, "28000", "Access denied for user 'a'@'b' (using password: YES)", Login),
@@ -217,8 +233,10 @@ mod tests {
             (1153, "08S01", "Got a packet bigger than 'max_allowed_packet' bytes", Other),
             (1146, "42S02", "Table 'a.b' doesn't exist", Other),
         ] {
-            assert_eq!(classify(&statement_failed(server(code, state, message))), class, "{code} {message}");
             assert_eq!(classify(&connect_failed(server(code, state, message))), class, "{code} {message}");
+            assert_eq!(classify(&lost(server(code, state, message))), class, "{code} {message}");
+            let answer = if matches!(class, Role | Cancelled) { class } else { Other };
+            assert_eq!(classify(&statement_failed(server(code, state, message))), answer, "{code} {message}");
         }
     }
 

@@ -59,7 +59,7 @@ impl Conn {
         let renewed = self.physical.renew().await;
         let is_fresh = in_flight.end(renewed.map_err(|error| failed(error, &self.physical.lane)))?;
         if is_fresh {
-            self.forgets_statements().await?;
+            self.forgets_statements();
         }
         Ok(is_fresh)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::call::Call;
 use aws_wrapper_core::connector::Connector as CoreConnector;
-use aws_wrapper_core::error::{DriverClass, ErrorKind};
+use aws_wrapper_core::error::{DriverClass, ErrorKind, TransactionOutcome};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::registry::{SessionChange, Slot};
@@ -16,12 +16,14 @@ use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{ChangeUserOpts, InfileData, OkPacket, Opts, TxOpts};
 
-use crate::driver::{MysqlDriver, Shared, burn, on_lane};
+use crate::driver::{MysqlDriver, Shared, on_lane};
 use crate::error::{DriverError, into_error, to_driver};
 use crate::handle::Pass;
 use crate::infile::{self, Handler};
 use crate::lane::{Lane, Loss, Taken};
 use crate::physical::Physical;
+use crate::statement::{is_handle, refused_handle};
+use crate::status::Sent;
 use crate::transaction::Transaction;
 
 /// A connection that stays when the server behind it changes: the methods of [`mysql_async::Conn`], made by
@@ -77,6 +79,9 @@ macro_rules! exchange {
                     let $driver = $taken.conn();
                     lane.unless_aborted($exchange).await
                 };
+                if let Some(asking) = $taken.doubt(&$result) {
+                    asking.await;
+                }
                 in_flight.end($finish.map_err(|error| $crate::conn::failed(error, lane)))
             })
             .await
@@ -109,13 +114,16 @@ pub(crate) use query;
 
 /// One call whose result borrows the driver's connection: `$exchange` opens it. The value is the driver's connection.
 macro_rules! opened {
-    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {{
+    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {
+        $crate::conn::opened!($conn, lend, $method, $sql, |$driver| $exchange)
+    };
+    ($conn:expr, $lend:ident, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {{
         let conn: &mut $crate::conn::Conn = $conn;
         conn.ready().await?;
         let result = $crate::conn::exchange!(conn, $method, $sql, |$driver| $exchange, |taken, result| taken
             .keep_unless(result));
         match result {
-            Ok(driver) => conn.physical.lend(driver),
+            Ok(driver) => conn.physical.$lend(driver),
             Err(error) => return Err(conn.fail(error)),
         }
     }};
@@ -124,9 +132,28 @@ pub(crate) use opened;
 
 /// Takes the connection for a call.
 #[inline]
-pub(crate) fn enter<'l>(lane: &'l Lane, call: &Call<'_, MysqlDriver>) -> Result<Taken<'l>, CoreError> {
+pub(crate) fn enter<'l>(lane: &'l Lane, call: &'l Call<'_, MysqlDriver>) -> Result<Taken<'l>, CoreError> {
+    let (sent, status) = (Sent::of(call), lane.status());
+    if status.is_remarkable()
+        && let Some(error) = status.refuse(sent, lane.slot())
+    {
+        return Err(error);
+    }
     call.uses(lane.slot());
-    lane.take().map_err(|error| failed(error, lane).with_nothing_sent())
+    lane.take_for(sent).map_err(|error| failed(error, lane).with_nothing_sent())
+}
+
+/// Asks for a sign of life. The driver reads what is left of a result first and stops at an error in it, which belongs to
+/// the call that was given up.
+async fn ask_behind_rest(conn: &mut mysql_async::Conn, lane: &Lane) -> mysql_async::Result<()> {
+    match conn.ping().await {
+        Err(mysql_async::Error::Server(error)) => {
+            tracing::debug!(%error, "what was left of a result failed");
+            lane.status().note_rest(&error, lane.slot());
+            conn.ping().await
+        }
+        answer => answer,
+    }
 }
 
 /// The wrapper's error for what happened on a connection.
@@ -185,34 +212,35 @@ impl Conn {
     pub async fn reset(&mut self) -> mysql_async::Result<bool> {
         let done = through!(self, Method::Reset, None, |driver| driver.reset())?;
         if done {
-            self.forgets_statements().await?;
+            self.forgets_statements();
         }
         Ok(done)
     }
 
     /// Becomes another user, or enters another database, in a fresh session; so do the connections that take the place of
     /// this one.
+    ///
+    /// # Errors
+    /// When the server refuses, it closes the connection: [`wrapper_error`](crate::wrapper_error) finds a refused login.
     pub async fn change_user(&mut self, opts: ChangeUserOpts) -> mysql_async::Result<()> {
         let user = opts.clone();
+        self.ready().await?;
         // No reset brings the former one back.
         self.physical.slot().note_session_change(SessionChange::Lasting);
-        let changed = through!(self, Method::Reset, None, |driver| driver.change_user(opts));
-        if let Err(mysql_async::Error::Server(_)) = &changed {
-            // The server closes a connection whose change it refuses.
-            self.physical.lane.lose(Loss::Mistake, "the server refused to change the user");
-        }
-        changed?;
+        let mut last_ok = None;
+        let changed =
+            exchange!(self, Method::Reset, None, |driver| driver.change_user(opts), |taken, result| taken
+                .finish_login(result, &mut last_ok));
+        self.done(last_ok, changed)?;
         self.link.logical().session().become_user(user);
         self.physical.refresh_opts();
-        self.forgets_statements().await
+        self.forgets_statements();
+        Ok(())
     }
 
-    /// The statements of this connection are gone; numbers that were handed out must not come again.
-    pub(crate) async fn forgets_statements(&mut self) -> mysql_async::Result<()> {
+    /// The statements of this connection are gone. Their numbers do not come again.
+    pub(crate) fn forgets_statements(&mut self) {
         self.physical.generation += 1;
-        let highest = self.link.logical().session().highest_statement();
-        let burnt = burn(&self.physical.lane, highest).await;
-        burnt.map_err(|error| to_driver(failed(error, &self.physical.lane)))
     }
 
     /// Sets where the data of the next `LOAD DATA LOCAL` comes from. It goes to the connection of the next call and is gone
@@ -286,12 +314,24 @@ impl Conn {
 
     /// What is known of the connection in use: its host, its role, its age.
     pub fn slot(&self) -> Arc<Slot> {
+        self.look_at_lent();
         self.link.logical().newest()
     }
 
     /// The state of the transaction as the server last told it.
+    ///
+    /// An error carries no state, and neither does a result that is not read to its end:
+    /// [`Unknown`](TransactionState::Unknown), until the next call has asked.
     pub fn transaction_state(&self) -> TransactionState {
+        self.look_at_lent();
         self.physical.slot().transaction()
+    }
+
+    /// A result that was read to its end tells the state before the next call takes the connection back.
+    fn look_at_lent(&self) {
+        if let Some(conn) = self.physical.lent() {
+            self.physical.lane.status().note_while_lent(conn, self.physical.slot());
+        }
     }
 
     /// What plugins see of a statement whose text the driver's trait does not show.
@@ -305,26 +345,57 @@ impl Conn {
     /// Brings the connection into a state in which a call can be made: usually it is.
     #[inline]
     pub(crate) async fn ready(&mut self) -> mysql_async::Result<()> {
+        let slot = self.physical.slot();
         let is_ready = !self.link.logical().has_parked()
             && self.physical.lent().is_none()
             && self.rollback_due.is_none()
             && self.infile_handler.is_none()
-            && self.pass.is_none()
-            && !self.physical.slot().has_ended();
-        if is_ready || self.is_usual_in_a_handle() { Ok(()) } else { Box::pin(self.settle()).await }
+            && self.pass.as_ref().is_none_or(Pass::is_valid)
+            && !slot.has_ended()
+            && slot.transaction() != TransactionState::Unknown
+            && !self.physical.lane.status().is_remarkable();
+        if is_ready { Ok(()) } else { Box::pin(self.settle_and_go_on()).await }
     }
 
-    /// As most calls of a handle find it.
-    fn is_usual_in_a_handle(&self) -> bool {
-        self.pass.as_ref().is_some_and(Pass::is_valid) && self.physical.lent().is_none()
-    }
-
-    async fn settle(&mut self) -> mysql_async::Result<()> {
-        if let Some(pass) = &self.pass {
-            self.physical.reclaim();
-            return if pass.is_valid() { Ok(()) } else { Err(to_driver(Pass::expired())) };
+    async fn settle_and_go_on(&mut self) -> mysql_async::Result<()> {
+        self.settle().await?;
+        match self.end_of_transaction() {
+            Some(error) => Err(to_driver(error)),
+            None => Ok(()),
         }
+    }
+
+    /// The error of all further calls in a [`Transaction`] that the server has ended by itself.
+    pub(crate) fn end_of_transaction(&self) -> Option<CoreError> {
+        let slot = self.physical.slot();
+        (self.transaction == Some(slot.id())).then(|| self.physical.lane.status().end(slot)).flatten()
+    }
+
+    /// Whether the connection in use takes statements of the driver's own.
+    ///
+    /// # Errors
+    /// It does not: see [`Lane::refuse_handles`].
+    #[inline]
+    #[expect(clippy::result_large_err, reason = "the error of the driver's own trait")]
+    pub(crate) fn takes_handles(&self) -> mysql_async::Result<()> {
+        let lane = &self.physical.lane;
+        if lane.refuses_handles() { Err(to_driver(refused_handle(lane.slot()))) } else { Ok(()) }
+    }
+
+    /// As [`takes_handles`](Self::takes_handles), for what generic code executes.
+    #[inline]
+    #[expect(clippy::result_large_err, reason = "the error of the driver's own trait")]
+    pub(crate) fn takes<S>(&self) -> mysql_async::Result<()> {
+        if self.physical.lane.refuses_handles() && is_handle::<S>() { self.takes_handles() } else { Ok(()) }
+    }
+
+    /// Brings the connection into a state that is known.
+    pub(crate) async fn settle(&mut self) -> mysql_async::Result<()> {
         self.physical.reclaim();
+        if let Some(pass) = &self.pass {
+            // A handle stays on its connection.
+            return if pass.is_valid() { self.ask().await } else { Err(to_driver(Pass::expired())) };
+        }
         // What is left of a transaction must not run outside of it: its calls fail on the lost connection.
         if self.transaction != Some(self.physical.slot().id()) {
             self.adopt();
@@ -334,6 +405,7 @@ impl Conn {
             }
             self.roll_back().await?;
         }
+        self.ask().await?;
         if let Some(handler) = self.infile_handler.take() {
             if let Ok(mut taken) = self.physical.lane.take() {
                 taken.conn().set_infile_handler(handler);
@@ -352,8 +424,34 @@ impl Conn {
         }
     }
 
+    /// Asks for the state of the transaction if it is not known, and reads what is left of a result.
+    async fn ask(&mut self) -> mysql_async::Result<()> {
+        let slot = self.physical.slot();
+        if slot.has_ended() || slot.transaction() != TransactionState::Unknown {
+            return Ok(());
+        }
+        let (lane, link) = (&*self.physical.lane, &*self.link);
+        let call = Call::new(Method::Ping, None, link.logical(), lane);
+        let answer = link.pipeline().call(&call, || async {
+            let in_flight = lane.slot().enter();
+            let mut taken = enter(lane, &call)?;
+            let result = lane.unless_aborted(ask_behind_rest(taken.conn(), lane)).await;
+            let answer = taken.finish(result, &mut None);
+            in_flight.end(answer.map_err(|error| failed(error, lane).with_nothing_sent()))
+        });
+        match answer.await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                drop(call);
+                Err(self.fail(error))
+            }
+        }
+    }
+
     /// Asks the server for a sign of life past the plugins: silence starts no failover. For pools; the caller sets the
     /// deadline.
+    ///
+    /// After that the state of the transaction is known, and what the last user left behind of one concerns nobody.
     ///
     /// # Errors
     /// The connection is gone; a later call may still find another one.
@@ -362,8 +460,10 @@ impl Conn {
         self.adopt();
         let lane = &self.physical.lane;
         let in_flight = lane.slot().enter();
-        let answer = on_lane(lane, async |conn| conn.ping().await).await;
-        Ok(in_flight.end(answer.map_err(|error| failed(error, lane)))?)
+        let answer = on_lane(lane, async |conn| ask_behind_rest(conn, lane).await).await;
+        in_flight.end(answer.map_err(|error| failed(error, lane)))?;
+        lane.status().settle(lane.slot());
+        Ok(())
     }
 
     /// Whether a connection that was lost by what was done on this side may be replaced without a word: nothing was lost
@@ -422,11 +522,17 @@ impl Conn {
     /// A call has failed, and nobody can do more about it.
     #[cold]
     pub(crate) fn fail(&mut self, error: CoreError) -> mysql_async::Error {
+        let slot = self.physical.slot();
         // A loss that a plugin dealt with is told by its own error.
-        if error.kind() == ErrorKind::Driver(DriverClass::SessionTerminated)
-            && self.physical.slot().has_ended()
+        if slot.has_ended()
+            && (error.kind() == ErrorKind::Driver(DriverClass::SessionTerminated)
+                || error.transaction_outcome() != TransactionOutcome::NotInTransaction)
         {
             self.told = true;
+        }
+        // What followed the transaction without autocommit is another half of it.
+        if error.kind() == ErrorKind::RolledBack && slot.transaction() == TransactionState::InTransaction {
+            self.rollback_due = Some(slot.id());
         }
         to_driver(error)
     }

@@ -41,7 +41,7 @@ pub struct Session {
     /// The highest number of a statement that was prepared through the driver's trait.
     ///
     /// Such a statement is a number of one connection, and the driver never looks which. On another connection that
-    /// number must stay unused, or the wrong statement runs.
+    /// number must stay unused, or the wrong statement runs: see [`keep_handles_away`].
     highest_statement: AtomicU32,
 }
 
@@ -102,7 +102,7 @@ impl DriverDialect for MysqlDriver {
             connection.slot().note_session_change(SessionChange::Lasting);
             on_lane(&connection.lane, async |conn| conn.change_user(user).await).await?;
         }
-        burn(&connection.lane, session.highest_statement()).await
+        keep_handles_away(&connection.lane, session.highest_statement()).await
     }
 
     fn classify(&self, error: &DriverError) -> DriverClass {
@@ -145,6 +145,9 @@ pub(crate) async fn on_lane<T>(
 ) -> Result<T, DriverError> {
     let mut taken = lane.take()?;
     let result = lane.unless_aborted(exchange(taken.conn())).await;
+    if let Some(asking) = taken.doubt(&result) {
+        asking.await;
+    }
     taken.finish(result, &mut None)
 }
 
@@ -182,19 +185,23 @@ fn cells(row: Row) -> Vec<Option<String>> {
     row.unwrap().into_iter().map(cell).collect()
 }
 
-/// Uses up the numbers of statements on a connection up to `highest`: then a statement of another connection meets
-/// nothing here, instead of something else.
+/// Sees to it that on a new connection a statement of the driver's own, of an earlier connection, never meets another one.
 ///
-/// Statements prepared as text count in the same row. So many go in one round trip.
-pub(crate) async fn burn(lane: &Lane, highest: u32) -> Result<(), DriverError> {
-    const AT_ONCE: u32 = 1_000;
-    let mut left = highest;
-    while left > 0 {
-        let now = left.min(AT_ONCE);
-        left -= now;
-        let prepare = "PREPARE aws_wrapper_number FROM 'DO 0';".repeat(now as usize);
-        let sql = format!("{prepare} DEALLOCATE PREPARE aws_wrapper_number");
-        on_lane(lane, async |conn| conn.query_drop(sql).await).await?;
+/// While few were handed out, their numbers are used up here, in one round trip: then they meet nothing. Statements prepared
+/// as text count in the same row. When there were many, this would take seconds, so this connection refuses all of that
+/// kind. The count goes on when a session is reset or becomes another user's, so there is nothing to do then.
+async fn keep_handles_away(lane: &Lane, highest: u32) -> Result<(), DriverError> {
+    if highest == 0 {
+        return Ok(());
     }
-    Ok(())
+    if highest > USED_UP_AT_MOST {
+        lane.refuse_handles();
+        return Ok(());
+    }
+    let prepare = "PREPARE aws_wrapper_number FROM 'DO 0';".repeat(highest as usize);
+    let sql = format!("{prepare} DEALLOCATE PREPARE aws_wrapper_number");
+    on_lane(lane, async |conn| conn.query_drop(sql).await).await
 }
+
+/// So many take less than a round trip to another zone.
+const USED_UP_AT_MOST: u32 = 100;

@@ -9,7 +9,7 @@ use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::error::DriverClass;
 use aws_wrapper_core::registry::{EndReason, Slot};
 
-use crate::classify::{OUT_OF_SYNC, classify, sqlstate, vendor_code};
+use crate::classify::{OUT_OF_SYNC, class_of, classify, sqlstate, sqlstate_of, vendor_code};
 
 /// A result with the wrapper's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -95,12 +95,13 @@ impl From<Error> for mysql_async::Error {
     }
 }
 
-/// What the methods of the driver's trait return: the driver's error as it was, unless the wrapper has something to say.
+/// What the methods of the driver's trait return: the driver's error as it was, unless the wrapper has something to say
+/// that cannot be read from it.
 pub(crate) fn to_driver(error: CoreError) -> mysql_async::Error {
-    if error.says_more_than_the_driver() {
-        return mysql_async::Error::Other(Box::new(error));
-    }
-    error.into_source().unwrap_or_else(|error| mysql_async::Error::Other(Box::new(error)))
+    let ours = |error| mysql_async::Error::Other(Box::new(error));
+    let says_all = !error.says_more_than_the_driver()
+        && mysql_error(&error).is_some_and(|source| error.driver_class() == Some(class_of(source, false)));
+    if says_all { error.into_source().unwrap_or_else(ours) } else { ours(error) }
 }
 
 /// The wrapper's error in one of the driver's, if the wrapper made it.
@@ -132,6 +133,12 @@ pub(crate) fn connect_failed(error: mysql_async::Error) -> DriverError {
 /// A statement failed on an established connection.
 pub(crate) fn statement_failed(error: mysql_async::Error) -> DriverError {
     DriverError::statement(describe(&error), error)
+}
+
+/// The server said so and ended the connection.
+pub(crate) fn lost(error: mysql_async::Error) -> DriverError {
+    let state = sqlstate_of(&error).map(str::to_owned);
+    DriverError::ended(EndReason::new(class_of(&error, true), state, describe(&error)), Some(error))
 }
 
 /// The connection is gone, for the reason its slot knows.

@@ -11,19 +11,22 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use aws_wrapper_core::error::DriverClass;
 use aws_wrapper_core::registry::{EndReason, Slot};
 use aws_wrapper_core::services::Shared;
 use crossbeam_utils::atomic::AtomicCell;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::task::AtomicWaker;
+use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OkPacket};
 use pin_project_lite::pin_project;
+use tokio::time::timeout;
 
-use crate::classify::{class_of, ends_connection, is_mistake, sqlstate_of};
-use crate::error::{DriverError, ended, statement_failed};
-use crate::status::{note_error, note_state};
+use crate::classify::{class_of, is_mistake, may_end_connection, sqlstate_of};
+use crate::error::{DriverError, connect_failed, ended, lost, statement_failed};
+use crate::status::{Sent, Status};
 
 /// One physical connection's place.
 pub(crate) struct Lane {
@@ -34,6 +37,9 @@ pub(crate) struct Lane {
     /// The call that has the connection now and waits for the server.
     waiting: AtomicWaker,
     loss: OnceLock<Loss>,
+    status: Status,
+    /// See [`Lane::refuse_handles`].
+    refuses_handles: AtomicBool,
 }
 
 /// How a connection can be lost by what is done on this side.
@@ -57,13 +63,16 @@ pub(crate) enum Stopped {
 impl Lane {
     /// The place of a connection that has just been opened; it can be aborted from now on.
     pub(crate) fn new(conn: Conn, slot: &Arc<Slot>, shared: &Shared) -> Arc<Self> {
-        note_state(&conn, slot);
+        let status = Status::default();
+        status.note_answer(conn.last_ok_packet(), Sent::QUESTION, slot);
         let lane = Arc::new(Self {
             slot: Arc::clone(slot),
             idle: AtomicCell::new(Some(conn)),
             aborted: AtomicBool::new(false),
             waiting: AtomicWaker::new(),
             loss: OnceLock::new(),
+            status,
+            refuses_handles: AtomicBool::new(false),
         });
         let weak = Arc::downgrade(&lane);
         shared.attach(slot, move || {
@@ -79,14 +88,39 @@ impl Lane {
         &self.slot
     }
 
-    /// Takes the connection for an exchange.
+    /// What is known of the transaction besides its state.
+    pub(crate) fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// From now on statements of the driver's own are refused here: one of an earlier connection has a number that may be
+    /// another statement's.
+    pub(crate) fn refuse_handles(&self) {
+        self.refuses_handles.store(true, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn refuses_handles(&self) -> bool {
+        self.refuses_handles.load(Ordering::Relaxed)
+    }
+
+    /// Takes the connection for a question of the wrapper's own.
     ///
     /// # Errors
     /// Why the connection has ended, if it has; nothing has been sent then.
     #[inline]
     pub(crate) fn take(&self) -> Result<Taken<'_>, DriverError> {
+        self.take_for(Sent::QUESTION)
+    }
+
+    /// Takes the connection for an exchange.
+    ///
+    /// # Errors
+    /// Why the connection has ended, if it has; nothing has been sent then.
+    #[inline]
+    pub(crate) fn take_for<'a>(&'a self, sent: Sent<'a>) -> Result<Taken<'a>, DriverError> {
         match self.idle.take() {
-            Some(conn) => Ok(Taken { lane: self, conn: Some(conn) }),
+            Some(conn) => Ok(Taken { lane: self, conn: Some(conn), sent, asked: Asked::Not }),
             None => Err(ended(&self.slot)),
         }
     }
@@ -140,33 +174,42 @@ impl Lane {
 
     /// A call that used `conn` failed: it stays only if the server has answered to the end; all else leaves it inside
     /// of an answer.
-    fn take_back(&self, conn: Conn, stopped: Stopped) -> DriverError {
-        if self.stays(&stopped) && !conn.is_disconnected() {
+    fn take_back(&self, conn: Conn, stopped: Stopped, sent: Sent<'_>, asked: Asked) -> DriverError {
+        let stays = match &stopped {
+            Stopped::Failed(mysql_async::Error::Server(server)) => {
+                self.status.note_error(server, sent, &self.slot);
+                if asked == Asked::Alive {
+                    self.status.note_answer(conn.last_ok_packet(), Sent::QUESTION, &self.slot);
+                }
+                asked != Asked::Gone
+            }
+            Stopped::Failed(error) => is_mistake(error),
+            Stopped::Aborted => false,
+        };
+        if stays && !conn.is_disconnected() {
             self.put_back(conn);
-        } else {
-            discard(conn);
-            self.record_loss(&stopped);
+            return self.error_of(stopped);
         }
-        self.error_of(stopped)
+        discard(conn);
+        self.record_loss(&stopped);
+        match stopped {
+            Stopped::Failed(error @ mysql_async::Error::Server(_)) if !is_mistake(&error) => lost(error),
+            stopped => self.error_of(stopped),
+        }
     }
 
     /// As when a call fails, while a result borrows the connection: it is closed as soon as that is over.
-    pub(crate) fn fail_while_lent(&self, stopped: Stopped) -> DriverError {
-        if !self.stays(&stopped) {
-            self.record_loss(&stopped);
+    ///
+    /// Nothing can be asked meanwhile: whether the session has outlived an error of the server, the next call finds out.
+    pub(crate) fn fail_while_lent(&self, stopped: Stopped, sent: Sent<'_>) -> DriverError {
+        match &stopped {
+            Stopped::Failed(mysql_async::Error::Server(server)) => {
+                self.status.note_error(server, sent, &self.slot);
+            }
+            Stopped::Failed(error) if is_mistake(error) => {}
+            Stopped::Failed(_) | Stopped::Aborted => self.record_loss(&stopped),
         }
         self.error_of(stopped)
-    }
-
-    fn stays(&self, stopped: &Stopped) -> bool {
-        match stopped {
-            Stopped::Aborted => false,
-            Stopped::Failed(mysql_async::Error::Server(server)) => {
-                note_error(server, &self.slot);
-                !ends_connection(server)
-            }
-            Stopped::Failed(error) => is_mistake(error),
-        }
     }
 
     /// Leaves word why the connection ends. One that was aborted has its reason already.
@@ -175,7 +218,7 @@ impl Lane {
             if is_mistake(error) {
                 return self.lose(Loss::Mistake, &format!("the driver closed it: {error}"));
             }
-            let class = class_of(error, false);
+            let class = class_of(error, matches!(error, mysql_async::Error::Server(_)));
             let state = sqlstate_of(error).map(str::to_owned);
             self.slot.record_end(EndReason::new(class, state, error.to_string()));
         }
@@ -192,7 +235,7 @@ impl Lane {
     /// The connection was given up on this side; the host is fine.
     pub(crate) fn lose(&self, loss: Loss, why: &str) {
         let _ = self.loss.set(loss);
-        self.slot.record_end(EndReason::new(DriverClass::SessionTerminated, None, why));
+        self.slot.record_end(EndReason::local(why));
         self.close();
         self.slot.mark_ended();
     }
@@ -229,13 +272,45 @@ pub(crate) fn discard(conn: Conn) {
 pub(crate) struct Taken<'a> {
     lane: &'a Lane,
     conn: Option<Conn>,
+    sent: Sent<'a>,
+    asked: Asked,
 }
+
+/// What came of the question whether the session has outlived an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// There was no reason to ask.
+    Not,
+    Alive,
+    Gone,
+}
+
+/// So long a server that has just sent an error may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 impl Taken<'_> {
     /// The driver's connection.
     #[inline]
     pub(crate) fn conn(&mut self) -> &mut Conn {
         self.conn.as_mut().expect("it is there until the call is finished")
+    }
+
+    /// The question whether the session has outlived the error in `result`, if that is one with which servers end sessions:
+    /// a procedure may say the same.
+    #[inline]
+    pub(crate) fn doubt<T>(&mut self, result: &Result<T, Stopped>) -> Option<BoxFuture<'_, ()>> {
+        match result {
+            Err(Stopped::Failed(mysql_async::Error::Server(server))) if may_end_connection(server) => {
+                Some(Box::pin(self.ask()))
+            }
+            _ => None,
+        }
+    }
+
+    async fn ask(&mut self) {
+        let lane = self.lane;
+        let answer = timeout(ANSWERS_WITHIN, lane.unless_aborted(self.conn().ping())).await;
+        self.asked = if matches!(answer, Ok(Ok(()))) { Asked::Alive } else { Asked::Gone };
     }
 
     /// The exchange is over: puts the connection back if it can be used again. `last_ok` is what the server said last.
@@ -248,8 +323,9 @@ impl Taken<'_> {
         match result {
             Ok(value) => {
                 let conn = self.keep();
-                note_state(&conn, &self.lane.slot);
-                *last_ok = conn.last_ok_packet().cloned();
+                let ok = conn.last_ok_packet();
+                self.lane.status.note_answer(ok, self.sent, &self.lane.slot);
+                *last_ok = ok.cloned();
                 self.lane.put_back(conn);
                 Ok(value)
             }
@@ -257,10 +333,29 @@ impl Taken<'_> {
         }
     }
 
+    /// As [`finish`](Self::finish), for a change of the user: the server closes a connection whose change it refuses.
+    pub(crate) fn finish_login<T>(
+        mut self,
+        result: Result<T, Stopped>,
+        last_ok: &mut Option<OkPacket<'static>>,
+    ) -> Result<T, DriverError> {
+        match result {
+            Err(Stopped::Failed(error @ mysql_async::Error::Server(_))) => {
+                discard(self.keep());
+                self.lane.lose(Loss::Mistake, "the server refused to change the user");
+                Err(connect_failed(error))
+            }
+            result => self.finish(result, last_ok),
+        }
+    }
+
     /// Takes the connection along for a result that has been opened, unless opening it failed.
     pub(crate) fn keep_unless(mut self, result: Result<(), Stopped>) -> Result<Conn, DriverError> {
         match result {
-            Ok(()) => Ok(self.keep()),
+            Ok(()) => {
+                self.lane.status.note_opened(self.sent, &self.lane.slot);
+                Ok(self.keep())
+            }
             Err(stopped) => Err(self.fail(stopped)),
         }
     }
@@ -274,7 +369,7 @@ impl Taken<'_> {
     #[cold]
     fn fail(&mut self, stopped: Stopped) -> DriverError {
         let conn = self.keep();
-        self.lane.take_back(conn, stopped)
+        self.lane.take_back(conn, stopped, self.sent, self.asked)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::conn::{Conn, enter, failed, query, text, through};
 use crate::error::to_driver;
 use crate::handle::ConnHandle;
 use crate::result::{Guard, QueryResult, RowStream, owned_call};
-use crate::statement::{Binding, Kind, Statement, ToStatement, is_forgotten, with_statement};
+use crate::statement::{Binding, Kind, Statement, ToStatement, is_stale, with_statement};
 use crate::transaction::Transaction;
 
 /// One call with a statement: `$form` is the driver's form of it.
@@ -21,9 +21,9 @@ macro_rules! exec {
         let sql = kind.sql();
         // The connection may change before the call is made.
         conn.ready().await?;
-        let binding = Binding::of(&conn.physical);
+        let binding = conn.binding_for(kind)?;
         through!(conn, $method, sql.as_deref(), |$driver| async {
-            with_statement!(kind, &binding, $params, |$form| $exchange)
+            with_statement!(kind, &binding, $params, $driver, |$form| $exchange)
         })
     }};
 }
@@ -42,6 +42,9 @@ macro_rules! lend {
                 let $driver = taken.conn();
                 lane.unless_aborted($exchange).await
             };
+            if let Some(asking) = taken.doubt(&result) {
+                asking.await;
+            }
             match taken.keep_unless(result) {
                 Ok(driver) => Ok((driver, in_flight)),
                 Err(error) => in_flight.end(Err(failed(error, &lane))),
@@ -58,6 +61,25 @@ macro_rules! lend {
             }
         }
     }};
+}
+
+/// What a batch does, by its first parameters: without any it is only prepared.
+pub(crate) fn batch_method<P>(first: Option<&P>) -> Method {
+    if first.is_some() { Method::Execute } else { Method::Prepare }
+}
+
+impl Conn {
+    /// The connection in use, for a statement of this kind.
+    ///
+    /// # Errors
+    /// When it refuses statements of the driver's own and this is one.
+    #[expect(clippy::result_large_err, reason = "the error of the driver's own trait")]
+    fn binding_for(&self, kind: Kind<'_>) -> mysql_async::Result<Binding> {
+        if matches!(kind, Kind::Driver(_)) {
+            self.takes_handles()?;
+        }
+        Ok(Binding::of(&self.physical))
+    }
 }
 
 macro_rules! methods {
@@ -171,9 +193,18 @@ macro_rules! methods {
             pub async fn close<S: ToStatement>(&mut self, statement: S) -> mysql_async::Result<()> {
                 let $this = self;
                 let conn: &mut Conn = $conn;
+                conn.ready().await?;
                 let on = Binding::of(&conn.physical);
                 let known = match statement.kind() {
-                    Kind::Statement(statement) => statement.known_on(&on).cloned(),
+                    Kind::Statement(statement) => {
+                        let known = statement.known_on(&on).cloned();
+                        if known.is_some() {
+                            statement.forget_first();
+                        }
+                        known
+                    }
+                    // It went with its connection.
+                    Kind::Driver(_) if conn.physical.lane.refuses_handles() => None,
                     Kind::Driver(statement) => Some(statement.clone()),
                     Kind::Sql(_) | Kind::Bytes(_) => None,
                 };
@@ -264,15 +295,30 @@ macro_rules! methods {
                 P: Into<Params> + Send,
             {
                 let $this = self;
+                let conn: &mut Conn = $conn;
                 let kind = statement.kind();
                 let sql = kind.sql();
-                through!($conn, Method::Execute, sql.as_deref(), |driver| async {
+                conn.ready().await?;
+                let binding = conn.binding_for(kind)?;
+                let mut params = params.into_iter().peekable();
+                let method = batch_method(params.peek());
+                through!(conn, method, sql.as_deref(), |driver| async {
                     match kind {
                         Kind::Driver(statement) => driver.exec_batch(statement, params).await,
                         Kind::Sql(sql) => driver.exec_batch(sql, params).await,
                         Kind::Bytes(sql) => driver.exec_batch(sql, params).await,
-                        // The driver has it by its text, or prepares it once.
-                        Kind::Statement(statement) => driver.exec_batch(statement.sql(), params).await,
+                        Kind::Statement(statement) => {
+                            // The first shows whether the server still knows it; the driver has it by its text then.
+                            if let Some(first) = params.next() {
+                                let first: Params = first.into();
+                                with_statement!(kind, &binding, first, driver, |form| driver
+                                    .exec_drop(form, first))?;
+                            }
+                            if params.peek().is_none() {
+                                return Ok(());
+                            }
+                            driver.exec_batch(statement.sql(), params).await
+                        }
                     }
                 })
             }
@@ -292,9 +338,9 @@ macro_rules! methods {
                 let (kind, params): (_, Params) = (statement.kind(), params.into());
                 let sql = kind.sql();
                 conn.ready().await?;
-                let binding = Binding::of(&conn.physical);
+                let binding = conn.binding_for(kind)?;
                 Ok(lend!(conn, Method::QueryStream, sql.as_deref(), |driver| async {
-                    with_statement!(kind, &binding, params, |form| async {
+                    with_statement!(kind, &binding, params, driver, |form| async {
                         driver.exec_iter(form, params).await.map(drop)
                     })
                 }))

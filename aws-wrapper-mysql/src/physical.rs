@@ -8,7 +8,6 @@ use aws_wrapper_core::services::Shared;
 use mysql_async::{Conn, OkPacket, Opts};
 
 use crate::lane::{Lane, Loss, discard};
-use crate::status::note_state;
 
 /// One connection to one server: the driver's connection and what the wrapper knows about it.
 ///
@@ -17,6 +16,8 @@ pub struct Physical {
     pub(crate) lane: Arc<Lane>,
     /// The connection while a result that borrows it is being read, and until the next call after that.
     lent: Option<Conn>,
+    /// What has it may do what it likes with it.
+    is_abroad: bool,
     /// What the server said at the end of the last answer.
     pub(crate) last_ok: Option<OkPacket<'static>>,
     pub(crate) id: u32,
@@ -37,6 +38,7 @@ impl Physical {
             last_ok: conn.last_ok_packet().cloned(),
             lane: Lane::new(conn, slot, shared),
             lent: None,
+            is_abroad: false,
             generation: 0,
             is_shared: false,
         }
@@ -52,6 +54,7 @@ impl Physical {
             server_version: self.server_version,
             opts: self.opts.clone(),
             generation: self.generation,
+            is_abroad: false,
             is_shared: true,
         }
     }
@@ -71,6 +74,13 @@ impl Physical {
 
     /// Keeps the connection where a result can borrow it.
     pub(crate) fn lend(&mut self, conn: Conn) -> &mut Conn {
+        self.is_abroad = false;
+        self.lent.insert(conn)
+    }
+
+    /// As [`lend`](Self::lend), to code of the driver's that does with it what it likes.
+    pub(crate) fn lend_abroad(&mut self, conn: Conn) -> &mut Conn {
+        self.is_abroad = true;
         self.lent.insert(conn)
     }
 
@@ -93,7 +103,7 @@ impl Physical {
     }
 
     #[cold]
-    fn put_back(&mut self, conn: Conn) {
+    fn put_back(&mut self, mut conn: Conn) {
         if self.slot().has_ended() {
             // Lost while it was lent, and whoever read the result knows.
             return discard(conn);
@@ -102,8 +112,8 @@ impl Physical {
             discard(conn);
             return self.lane.lose(Loss::Dropped, "a result on it was dropped while it was read");
         }
-        // What is left of the result is read by the next call; until then its flags are not known.
-        note_state(&conn, self.slot());
+        // What is left of the result is read before the next call.
+        self.lane.status().note_returned(&mut conn, self.is_abroad, self.slot());
         self.last_ok = conn.last_ok_packet().cloned();
         self.lane.put_back(conn);
     }

@@ -11,6 +11,7 @@ use mysql_async::{BinaryProtocol, Params, TextProtocol};
 
 use crate::conn::{Conn, opened, query, text, through};
 use crate::handle::ConnHandle;
+use crate::methods::batch_method;
 use crate::transaction::Transaction;
 
 /// What the methods of the driver's trait return.
@@ -53,6 +54,8 @@ macro_rules! queryable {
                     let ($this, query) = (self, query.as_query());
                     let sql = text(&query);
                     let conn: &mut Conn = $conn;
+                    conn.ready().await?;
+                    conn.takes_handles()?;
                     let statement =
                         through!(conn, Method::Prepare, Some(&sql), |driver| driver.prep(&*query))?;
                     conn.link.logical().session().handed_out(statement.id());
@@ -64,7 +67,13 @@ macro_rules! queryable {
             fn close(&mut self, statement: mysql_async::Statement) -> Answer<'_, ()> {
                 async move {
                     let $this = self;
-                    through!($conn, Method::Prepare, None, |driver| driver.close(statement))
+                    let conn: &mut Conn = $conn;
+                    conn.ready().await?;
+                    if conn.physical.lane.refuses_handles() {
+                        // It went with its connection.
+                        return Ok(());
+                    }
+                    through!(conn, Method::Prepare, None, |driver| driver.close(statement))
                 }
                 .boxed()
             }
@@ -82,6 +91,8 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
+                    conn.ready().await?;
+                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
                     let driver = opened!(conn, Method::QueryStream, sql, |driver| async {
                         driver.exec_iter(statement, params).await.map(drop)
@@ -101,8 +112,12 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
+                    conn.ready().await?;
+                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
-                    through!(conn, Method::Execute, sql, |driver| driver.exec_batch(statement, params))
+                    let mut params = params.into_iter().peekable();
+                    let method = batch_method(params.peek());
+                    through!(conn, method, sql, |driver| driver.exec_batch(statement, params))
                 }
                 .boxed()
             }
@@ -166,6 +181,8 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
+                    conn.ready().await?;
+                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
                     through!(conn, Method::Query, sql, |driver| driver.exec(statement, params))
                 }
@@ -181,6 +198,8 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
+                    conn.ready().await?;
+                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
                     through!(conn, Method::Query, sql, |driver| driver.exec_first(statement, params))
                 }
@@ -204,6 +223,8 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
+                    conn.ready().await?;
+                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
                     through!(conn, Method::Query, sql, |driver| driver
                         .exec_fold(statement, params, init, fold))
@@ -219,6 +240,8 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
+                    conn.ready().await?;
+                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
                     through!(conn, Method::Execute, sql, |driver| driver.exec_drop(statement, params))
                 }

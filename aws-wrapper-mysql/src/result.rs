@@ -23,10 +23,12 @@ use crate::conn::failed;
 use crate::driver::{MysqlDriver, Shared};
 use crate::error::{DriverError, ended, to_driver};
 use crate::lane::{Lane, Loss, Stopped};
+use crate::status::Sent;
 
 /// The result of a query or statement, read as one likes: what [`mysql_async::QueryResult`] is, guarded.
 ///
-/// The rows and results that are not read are read by the next call on the connection. A loss of the connection fails
+/// The rows and results that are not read are read before the next call on the connection; an error among them is nobody's.
+/// A loss of the connection fails
 /// the method that reads with the error that says what became of it.
 ///
 /// # Cancellation
@@ -39,7 +41,14 @@ pub struct QueryResult<'a, P> {
 
 impl<'a, P: Protocol> QueryResult<'a, P> {
     pub(crate) fn new(inner: mysql_async::QueryResult<'a, 'static, P>, guard: Guard) -> Self {
-        Self { inner, guard }
+        let result = Self { inner, guard };
+        result.note_read();
+        result
+    }
+
+    /// Whether the end has come: only then it is known what the statement left behind.
+    fn note_read(&self) {
+        self.guard.lane.status().note_read(self.inner.is_empty());
     }
 
     /// Whether there are no more rows and no more results.
@@ -87,7 +96,9 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
     /// The next row of the current result; `None` at its end, and then the next result is the current one.
     pub async fn next(&mut self) -> mysql_async::Result<Option<Row>> {
         self.intact().await?;
-        self.guard.run(self.inner.next()).await
+        let read = self.guard.run(self.inner.next()).await?;
+        self.note_read();
+        Ok(read)
     }
 
     /// The rows of the current result.
@@ -99,7 +110,9 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         R: FromRow + Send + 'static,
     {
         self.intact().await?;
-        self.guard.run(self.inner.collect()).await
+        let read = self.guard.run(self.inner.collect()).await?;
+        self.note_read();
+        Ok(read)
     }
 
     /// The rows of the current result, each with what came of its conversion.
@@ -108,7 +121,9 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         R: FromRow + Send + 'static,
     {
         self.intact().await?;
-        self.guard.run(self.inner.try_collect()).await
+        let read = self.guard.run(self.inner.try_collect()).await?;
+        self.note_read();
+        Ok(read)
     }
 
     /// The rows of the current result; all others are dropped.
@@ -120,7 +135,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         R: FromRow + Send + 'static,
     {
         self.intact().await?;
-        self.guard.run(self.inner.collect_and_drop()).await
+        self.guard.run_to_end(self.inner.collect_and_drop()).await
     }
 
     /// Calls `work` with each row of the current result.
@@ -129,7 +144,9 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         F: FnMut(Row),
     {
         self.intact().await?;
-        self.guard.run(self.inner.for_each(work)).await
+        let read = self.guard.run(self.inner.for_each(work)).await?;
+        self.note_read();
+        Ok(read)
     }
 
     /// Calls `work` with each row of the current result; all others are dropped.
@@ -138,7 +155,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         F: FnMut(Row),
     {
         self.intact().await?;
-        self.guard.run(self.inner.for_each_and_drop(work)).await
+        self.guard.run_to_end(self.inner.for_each_and_drop(work)).await
     }
 
     /// Makes something of each row of the current result.
@@ -147,7 +164,9 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         F: FnMut(Row) -> U,
     {
         self.intact().await?;
-        self.guard.run(self.inner.map(work)).await
+        let read = self.guard.run(self.inner.map(work)).await?;
+        self.note_read();
+        Ok(read)
     }
 
     /// Makes something of each row of the current result; all others are dropped.
@@ -156,7 +175,7 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         F: FnMut(Row) -> U,
     {
         self.intact().await?;
-        self.guard.run(self.inner.map_and_drop(work)).await
+        self.guard.run_to_end(self.inner.map_and_drop(work)).await
     }
 
     /// Folds the rows of the current result.
@@ -169,7 +188,9 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         T: FromRow + Send + 'static,
     {
         self.intact().await?;
-        self.guard.run(self.inner.reduce(init, work)).await
+        let read = self.guard.run(self.inner.reduce(init, work)).await?;
+        self.note_read();
+        Ok(read)
     }
 
     /// Folds the rows of the current result; all others are dropped.
@@ -182,13 +203,13 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         T: FromRow + Send + 'static,
     {
         self.intact().await?;
-        self.guard.run(self.inner.reduce_and_drop(init, work)).await
+        self.guard.run_to_end(self.inner.reduce_and_drop(init, work)).await
     }
 
     /// Reads all that is left and drops it.
     pub async fn drop_result(mut self) -> mysql_async::Result<()> {
         self.intact().await?;
-        self.guard.run(self.inner.drop_result()).await
+        self.guard.run_to_end(self.inner.drop_result()).await
     }
 
     /// The rows of the current result as they come; all others are dropped. `None` if nothing is left.
@@ -223,7 +244,7 @@ impl<P> fmt::Debug for QueryResult<'_, P> {
 
 /// The rows of one result as they come: what [`mysql_async::ResultSetStream`] is, guarded.
 ///
-/// The rows that are not read are read by the next call on the connection. A loss of the connection ends it with the
+/// The rows that are not read are read before the next call on the connection. A loss of the connection ends it with the
 /// error that says what became of it; rows already received come first.
 pub struct RowStream<'a, T, P> {
     inner: ResultSetStream<'a, 'a, 'static, T, P>,
@@ -255,6 +276,7 @@ where
             let stopped = match Pin::new(&mut this.inner).poll_next(cx) {
                 Poll::Ready(Some(Ok(row))) => return Poll::Ready(Some(Ok(row))),
                 Poll::Ready(None) => {
+                    this.guard.lane.status().note_read(true);
                     this.guard.finish();
                     return Poll::Ready(None);
                 }
@@ -317,6 +339,16 @@ impl Guard {
         }
     }
 
+    /// Reads all that is left.
+    async fn run_to_end<T>(
+        &mut self,
+        work: impl Future<Output = mysql_async::Result<T>>,
+    ) -> mysql_async::Result<T> {
+        let read = self.run(work).await?;
+        self.lane.status().note_read(true);
+        Ok(read)
+    }
+
     /// A read was dropped in the middle of an answer.
     async fn lose(&mut self) -> mysql_async::Error {
         self.lane.lose(Loss::Dropped, "a read of a result was dropped between two results");
@@ -328,7 +360,11 @@ impl Guard {
 
     /// Reading failed.
     fn fail(&mut self, stopped: Stopped) -> Option<BoxFuture<'static, mysql_async::Error>> {
-        let error = self.lane.fail_while_lent(stopped);
+        let sent = match &self.call {
+            Some((call, _)) => Sent::of(call.call()),
+            None => Sent::QUESTION,
+        };
+        let error = self.lane.fail_while_lent(stopped, sent);
         self.recover(error)
     }
 

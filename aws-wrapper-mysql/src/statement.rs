@@ -2,9 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use aws_wrapper_core::Error as CoreError;
+use aws_wrapper_core::driver::Family;
+use aws_wrapper_core::error::ErrorKind;
 use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::session::lexer;
+use mysql_async::prelude::Queryable;
 use mysql_async::{Column, Conn};
 
 use crate::physical::Physical;
@@ -13,7 +19,7 @@ use crate::physical::Physical;
 ///
 /// It is logical, its SQL: on a connection that does not know it yet it is prepared again by itself, once. So it is when
 /// the driver's cache of statements ([`stmt_cache_size`](mysql_async::Opts::stmt_cache_size)) or the server has forgotten
-/// it.
+/// it, in a transaction, too.
 #[derive(Clone)]
 pub struct Statement(Arc<Logical>);
 
@@ -22,6 +28,8 @@ struct Logical {
     /// As it was prepared first; its columns and parameters are shown.
     first: mysql_async::Statement,
     first_on: Binding,
+    /// The server does not know it there any more.
+    is_forgotten: AtomicBool,
 }
 
 /// A connection as it was when a statement was prepared on it.
@@ -49,8 +57,8 @@ impl Statement {
         first_on: Binding,
         sql: String,
     ) -> mysql_async::Result<Self> {
-        let first = mysql_async::prelude::Queryable::prep(conn, sql.as_str()).await?;
-        Ok(Self(Arc::new(Logical { sql, first, first_on })))
+        let first = conn.prep(sql.as_str()).await?;
+        Ok(Self(Arc::new(Logical { sql, first, first_on, is_forgotten: AtomicBool::new(false) })))
     }
 
     /// The text, with its named parameters.
@@ -75,7 +83,24 @@ impl Statement {
 
     /// The driver's statement, if it was prepared on the connection `on`.
     pub(crate) fn known_on(&self, on: &Binding) -> Option<&mysql_async::Statement> {
-        self.0.first_on.is(on).then_some(&self.0.first)
+        let is_known = !self.0.is_forgotten.load(Ordering::Relaxed) && self.0.first_on.is(on);
+        is_known.then_some(&self.0.first)
+    }
+
+    /// From now on it is prepared by its text on the connection on which it was prepared first, too.
+    pub(crate) fn forget_first(&self) {
+        self.0.is_forgotten.store(true, Ordering::Relaxed);
+    }
+
+    /// The server does not know it, or not as it is: it is prepared anew the next time.
+    pub(crate) async fn forget(&self, conn: &mut Conn, on: &Binding) -> mysql_async::Result<()> {
+        if let Some(first) = self.known_on(on) {
+            self.forget_first();
+            return conn.close(first.clone()).await;
+        }
+        // It is in the driver's cache, by its text.
+        let cached = conn.prep(self.sql()).await?;
+        conn.close(cached).await
     }
 }
 
@@ -90,7 +115,7 @@ impl fmt::Debug for Statement {
 
 /// What can be executed: SQL text, or a statement of the wrapper's or the driver's.
 ///
-/// A statement of the driver's own runs only on the connection that made it. Sealed: cannot be implemented outside.
+/// A statement of the driver's own runs only on the connection that made it: see [`Conn`](crate::Conn). Sealed: cannot be implemented outside.
 pub trait ToStatement: sealed::Sealed + Send + Sync {
     #[doc(hidden)]
     fn kind(&self) -> Kind<'_>;
@@ -169,41 +194,76 @@ pub(crate) fn is_forgotten(error: &mysql_async::Error) -> bool {
         }
 }
 
-/// Awaits `$exchange` with the driver's form of a statement: `$driver` is bound to something it accepts, `$params` to
-/// the parameters.
+/// A table or view has changed too often while the statement was about to run.
+const TO_BE_PREPARED_AGAIN: u16 = 1615;
+
+/// Whether the statement `sql` has to be prepared again, and nothing was executed. A procedure may have said so in the middle
+/// of its work.
+pub(crate) fn is_stale(error: &mysql_async::Error, sql: &str) -> bool {
+    let is_outdated = |error: &mysql_async::Error| matches!(error, mysql_async::Error::Server(server) if server.code == TO_BE_PREPARED_AGAIN);
+    is_forgotten(error) || is_outdated(error) && lexer::is_one_plain(Family::MySql, sql)
+}
+
+/// Awaits `$exchange` on `$conn` with the driver's form of a statement: `$form` is bound to something it accepts, `$params`
+/// to the parameters.
 ///
 /// A statement that the server has forgotten is prepared again through the driver's cache of texts, which also serves
-/// connections that never knew it.
+/// connections that never knew it. In a transaction, too: MySQL goes on with it.
 macro_rules! with_statement {
-    ($kind:expr, $binding:expr, $params:ident, |$driver:ident| $exchange:expr) => {
+    ($kind:expr, $binding:expr, $params:ident, $conn:ident, |$form:ident| $exchange:expr) => {
         match $kind {
-            Kind::Sql($driver) => $exchange.await,
-            Kind::Bytes($driver) => $exchange.await,
-            Kind::Driver($driver) => $exchange.await,
-            Kind::Statement(statement) => match statement.known_on($binding) {
-                Some($driver) => {
-                    let again = $params.clone();
-                    match $exchange.await {
-                        Err(error) if is_forgotten(&error) => {
-                            let ($driver, $params) = (statement.sql(), again);
-                            $exchange.await
-                        }
-                        result => result,
+            Kind::Sql($form) => $exchange.await,
+            Kind::Bytes($form) => $exchange.await,
+            Kind::Driver($form) => $exchange.await,
+            Kind::Statement(statement) => {
+                let again = $params.clone();
+                let result = match statement.known_on($binding) {
+                    Some($form) => $exchange.await,
+                    None => {
+                        let $form = statement.sql();
+                        $exchange.await
                     }
+                };
+                match result {
+                    Err(error) if is_stale(&error, statement.sql()) => {
+                        statement.forget($conn, $binding).await?;
+                        let ($form, $params) = (statement.sql(), again);
+                        $exchange.await
+                    }
+                    result => result,
                 }
-                None => {
-                    let $driver = statement.sql();
-                    $exchange.await
-                }
-            },
+            }
         }
     };
 }
 pub(crate) use with_statement;
 
+/// Whether `S`, which is generic code's, is a statement of the driver's own: a number of one connection.
+pub(crate) fn is_handle<S>() -> bool {
+    std::any::type_name::<S>().trim_start_matches('&') == std::any::type_name::<mysql_async::Statement>()
+}
+
+/// The error of a statement of the driver's own on a connection that refuses all of them.
+#[cold]
+pub(crate) fn refused_handle(slot: &Slot) -> CoreError {
+    const TEXT: &str = "a statement that the driver's trait prepared belongs to one connection, which has been replaced; here \
+                        none can be told from others: use text, the wrapper's own `prep`, or a new connection";
+    CoreError::new(ErrorKind::ConnectionSwitched, TEXT).with_nothing_sent().with_host(slot.host())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The compiler does not promise what a type's name looks like.
+    #[test]
+    fn a_statement_of_the_drivers_own_is_known_by_its_type() {
+        assert!(is_handle::<mysql_async::Statement>());
+        assert!(is_handle::<&mysql_async::Statement>());
+        assert!(is_handle::<&&mysql_async::Statement>());
+        assert!(!is_handle::<&str>() && !is_handle::<String>() && !is_handle::<&String>());
+        assert!(!is_handle::<Vec<u8>>() && !is_handle::<Cow<'_, str>>() && !is_handle::<Arc<str>>());
+    }
 
     #[test]
     fn only_the_protocols_own_miss_is_a_forgotten_statement() {

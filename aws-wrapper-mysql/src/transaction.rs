@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 
+use aws_wrapper_core::error::ErrorKind;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::registry::Ending;
 use aws_wrapper_core::session::transaction::TransactionState;
@@ -10,6 +11,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{DriverError as MysqlError, TxOpts};
 
 use crate::conn::{Conn, through};
+use crate::error::to_driver;
 
 /// A transaction. Rolled back when dropped; [`commit`](Self::commit) keeps its effect.
 ///
@@ -17,6 +19,8 @@ use crate::conn::{Conn, through};
 /// [`transaction_outcome`](aws_wrapper_core::Error::transaction_outcome) says what became of the work: rolled back, or,
 /// only for a lost commit, unknown. All further calls fail too, and nothing of it runs on another connection; drop it and
 /// begin a new one on the same connection object.
+///
+/// So they do when the server has ended the transaction by itself, as after a deadlock: nothing runs outside of it unawares.
 ///
 /// Dropped without an end it is rolled back by the next call on the connection, as with the driver: until then its locks
 /// stay. [`rollback`](Self::rollback) ends it now.
@@ -45,7 +49,7 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// When the connection is lost meanwhile, the outcome is unknown: the transaction may or may not be committed. When the
-    /// server refuses, the transaction is rolled back.
+    /// server refuses, or has ended the transaction before, it is rolled back.
     pub async fn commit(mut self) -> mysql_async::Result<()> {
         through!(self.conn(), Method::Commit, Some("COMMIT"), |driver| driver.query_drop("COMMIT"))?;
         self.is_over = true;
@@ -53,7 +57,15 @@ impl<'a> Transaction<'a> {
     }
 
     /// Drops the effect of the transaction now.
+    ///
+    /// # Errors
+    /// When a statement that failed may have committed a part of it, the outcome is unknown.
     pub async fn rollback(mut self) -> mysql_async::Result<()> {
+        self.conn.settle().await?;
+        if let Some(error) = self.conn.end_of_transaction() {
+            // It is rolled back already.
+            return if error.kind() == ErrorKind::RolledBack { Ok(()) } else { Err(to_driver(error)) };
+        }
         through!(self.conn(), Method::Rollback, Some("ROLLBACK"), |driver| driver.query_drop("ROLLBACK"))?;
         self.is_over = true;
         Ok(())
@@ -85,7 +97,10 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         let slot = self.conn.physical.slot();
         self.conn.transaction = None;
-        // A deadlock has ended it already.
+        if slot.transaction() == TransactionState::Idle {
+            // The server may have ended it, and whoever used it knows.
+            self.conn.physical.lane.status().settle(slot);
+        }
         if !self.is_over && !slot.has_ended() && slot.transaction() != TransactionState::Idle {
             slot.set_ending(Ending::Rollback);
             self.conn.rollback_due = Some(slot.id());

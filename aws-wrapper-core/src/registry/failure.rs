@@ -17,7 +17,7 @@ impl TransactionFailure {
     }
 
     /// The wrapper's error for it.
-    pub(crate) fn into_error(self) -> Error {
+    pub fn into_error(self) -> Error {
         let error = Error::driver(DriverClass::Other, self.message).with_sqlstate(&self.sqlstate);
         match self.vendor_code {
             Some(code) => error.with_vendor_code(code),

@@ -82,6 +82,30 @@ fn is_kept(family: Family, words: &[&str]) -> Option<bool> {
     (family == Family::Postgres && is(0, &["prepare"]) && is(1, &["transaction"])).then_some(true)
 }
 
+/// Whether a statement in `sql` begins a transaction by name or drops the one that is open: what became of an earlier one
+/// does not concern what follows. Of MySQL, with `XA`.
+pub fn starts_over(family: Family, sql: &str) -> bool {
+    let mut words: Vec<&str> = Vec::with_capacity(3);
+    let starts = |words: &[&str]| {
+        let is = |index: usize, known: &[&str]| words.get(index).is_some_and(|word| is_one_of(word, known));
+        (is(0, &["begin"]) && !is(1, &["not"]))
+            || (is(0, &["start"]) && is(1, &["transaction"]))
+            || (is(0, &["xa"]) && is(1, &["start", "begin", "rollback", "commit"]))
+            || (is(0, &["rollback"]) && !is(1, &["to"]) && !is(2, &["to"]))
+    };
+    for token in tokens(family, sql).solid() {
+        if token.kind == Kind::Symbol && token.text == ";" {
+            if starts(&words) {
+                return true;
+            }
+            words.clear();
+        } else if words.len() < 3 {
+            words.push(if token.kind == Kind::Word { token.text } else { "" });
+        }
+    }
+    starts(&words)
+}
+
 /// Whether `sql` is one statement that leaves no transaction open when it fails outside of one: a query or a change of
 /// rows. Of MySQL, where a procedure, or the first of several statements, may have begun one.
 pub fn is_one_plain(family: Family, sql: &str) -> bool {
@@ -199,6 +223,36 @@ mod tests {
             "select 1 as commit",
         ] {
             assert!(!ends_in_commit(Family::Postgres, sql) && !ends_in_commit(Family::MySql, sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_begun_or_dropped_by_name() {
+        for sql in [
+            "begin",
+            "BEGIN WORK",
+            "start transaction read only",
+            "set transaction read only; start transaction",
+            "rollback",
+            "/* a */ ROLLBACK AND CHAIN",
+            "insert into t values (1); rollback; select 1",
+            "xa start 'a'",
+            "XA ROLLBACK 'a'",
+        ] {
+            assert!(starts_over(Family::MySql, sql), "{sql}");
+        }
+        for sql in [
+            "",
+            "commit",
+            "select 'rollback'",
+            "rollback to a",
+            "rollback work to savepoint a",
+            "begin not atomic select 1; end",
+            "start replica",
+            "xa end 'a'",
+            "xa prepare 'a'",
+        ] {
+            assert!(!starts_over(Family::MySql, sql), "{sql}");
         }
     }
 

@@ -147,12 +147,10 @@ fn an_error_in_a_later_result_is_the_statements_and_the_connection_stays() {
         is_missing(conn.query_drop(SQL).await.unwrap_err());
         assert_eq!(conn.ask("SELECT 'c'").await.unwrap(), "c");
 
-        // Nobody reads as far as the error: as with the driver, the next call does and fails with it, once.
+        // Nobody reads as far as the error, so it is nobody's: the next call has one of its own, if any.
         drop(conn.query_iter(SQL).await.unwrap());
-        is_missing(conn.query_drop("SELECT 'not sent'").await.unwrap_err());
         assert_eq!(conn.ask("SELECT 'd'").await.unwrap(), "d");
         drop(Queryable::query_iter(&mut conn, SQL).await.unwrap());
-        is_missing(conn.query_drop("SELECT 'not sent'").await.unwrap_err());
         assert_eq!(conn.ask("SELECT 'e'").await.unwrap(), "e");
         assert_eq!(conn.id(), id, "it is the connection it was");
         assert_eq!(failovers(&mut events), (0, Vec::new()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_wrapper_core::error::{DriverClass, ErrorKind, TransactionOutcome};
 use aws_wrapper_mysql::mysql_async::{self, ChangeUserOpts};
-use aws_wrapper_mysql::{Conn, Error};
+use aws_wrapper_mysql::{Conn, Error, mysql_error};
 use integration_tests::{
     Expected, MySql, Session, TestCluster, eventually, failovers, host_down, on_built, on_cluster, switched,
 };
@@ -149,9 +149,10 @@ fn a_refused_change_of_user_is_told_and_leaves_the_host_alone() {
             let mut conn = connector.connect().await.unwrap();
             let wrong = ChangeUserOpts::new().with_pass(Some("hunter2-wrong".to_owned()));
             let error = conn.change_user(wrong).await.unwrap_err();
-            assert!(matches!(&error, mysql_async::Error::Server(server) if server.code == 1045), "{error:?}");
             let error = Error::from(error);
             assert_eq!(error.kind(), ErrorKind::Login, "{error:?}");
+            assert_eq!(error.vendor_code(), Some(1045), "{error:?}");
+            assert!(matches!(mysql_error(&error), Some(mysql_async::Error::Server(_))), "{error:?}");
             // One error at most, and then the session is the old user's.
             let _ = conn.ping().await;
             let user = timeout(LIMIT, conn.ask("SELECT CURRENT_USER()")).await.expect("it does not hang");

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use aws_wrapper_mysql::mysql_async::prelude::Queryable;
-use aws_wrapper_mysql::mysql_async::{self, ChangeUserOpts, Params, TxOpts, params};
+use aws_wrapper_mysql::mysql_async::{self, ChangeUserOpts, Params, Row, TxOpts, params};
 use aws_wrapper_mysql::{Conn, Error};
+use futures_util::StreamExt;
 use integration_tests::{MySql, Session, TestCluster, on_cluster};
 use tokio::time::timeout;
 
@@ -193,11 +194,11 @@ async fn is_unknown(conn: &mut Conn, statement: &mysql_async::Statement, what: &
         assert_eq!(Error::from(error).vendor_code(), UNKNOWN, "{what}");
     };
     check(answer(conn, statement, ()).await.unwrap_err());
-    check(Queryable::exec::<mysql_async::Row, _, _>(conn, statement, ()).await.unwrap_err());
+    check(Queryable::exec::<Row, _, _>(conn, statement, ()).await.unwrap_err());
     check(Queryable::exec_drop(conn, statement, ()).await.unwrap_err());
     check(Queryable::exec_batch(conn, statement, [()]).await.unwrap_err());
     check(Queryable::exec_iter(conn, statement, ()).await.map(drop).unwrap_err());
-    check(conn.exec_first::<mysql_async::Row, _, _>(statement, ()).await.unwrap_err());
+    check(conn.exec_first::<Row, _, _>(statement, ()).await.unwrap_err());
     check(conn.exec_iter(statement, ()).await.map(drop).unwrap_err());
     conn.ping().await.unwrap();
 }
@@ -276,5 +277,59 @@ fn a_statement_prepared_in_a_transaction_is_lost_with_its_connection() {
         is_unknown(&mut conn, &statement, "prepared in a transaction").await;
         let row: String = conn.exec_first(&ours, ()).await.unwrap().unwrap();
         assert_eq!(row, "ours");
+    });
+}
+
+/// Executes `$select`, which has one parameter and finds one row for 1, in one of six ways.
+macro_rules! executed {
+    ($on:ident, $way:expr, $select:expr) => {
+        match $way {
+            0 => assert_eq!($on.exec::<Row, _, _>($select, (1,)).await.unwrap().len(), 1),
+            1 => assert!($on.exec_first::<Row, _, _>($select, (1,)).await.unwrap().is_some()),
+            2 => $on.exec_drop($select, (1,)).await.unwrap(),
+            3 => $on.exec_batch($select, [(1,), (2,), (3,)]).await.unwrap(),
+            4 => {
+                let mut result = $on.exec_iter($select, (1,)).await.unwrap();
+                assert_eq!(result.collect::<Row>().await.unwrap().len(), 1);
+            }
+            _ => {
+                let stream = $on.exec_stream::<Row, _, _>($select, (1,)).await.unwrap();
+                assert_eq!(stream.count().await, 1);
+            }
+        }
+    };
+}
+
+/// The server has forgotten it, or its table has another shape.
+#[test]
+fn a_statement_heals_in_every_way_of_execution() {
+    on_cluster::<MySql>(1, async |cluster| {
+        cluster.log_table::<MySql>().await;
+        let mut conn = cluster.connector::<MySql>(&[("plugins", "none")]).connect().await.unwrap();
+        let mut admin = cluster.admin::<MySql>("instance-1").await;
+        conn.query_drop("INSERT INTO log VALUES (1)").await.unwrap();
+        for way in 0..6 {
+            for in_transaction in [false, true] {
+                for alters in [false, true] {
+                    let select = conn.prep("SELECT * FROM log WHERE id = ?").await.unwrap();
+                    if alters {
+                        let column = format!("c{way}{in_transaction}");
+                        admin.run(&format!("ALTER TABLE log ADD COLUMN {column} INT")).await.unwrap();
+                    } else {
+                        // Past the wrapper, so that it does not know.
+                        let handle = prepared(&mut conn, select.sql()).await;
+                        Queryable::close(&mut conn, handle).await.unwrap();
+                    }
+                    if in_transaction {
+                        let mut transaction = conn.start_transaction(TxOpts::default()).await.unwrap();
+                        transaction.query_drop("DELETE FROM log WHERE id = 2").await.unwrap();
+                        executed!(transaction, way, &select);
+                        transaction.commit().await.unwrap();
+                    } else {
+                        executed!(conn, way, &select);
+                    }
+                }
+            }
+        }
     });
 }
