@@ -27,6 +27,9 @@ pub fn switched(error: &Error, expected: &Expected) {
         TransactionOutcome::NotInTransaction => {
             (FailoverOutcome::Succeeded, "08S02", RetryAdvice::RetryStatement)
         }
+        TransactionOutcome::Unknown => {
+            (FailoverOutcome::TransactionUnknown, "08007", RetryAdvice::CheckOutcome)
+        }
         _ => (FailoverOutcome::TransactionUnknown, "08007", RetryAdvice::RetryTransaction),
     };
     assert_eq!(error.kind(), ErrorKind::Failover(outcome), "{error:?}");
