@@ -222,6 +222,10 @@ impl<'a, D: DriverDialect> Call<'a, D> {
 
     /// What the failure of this call means for the transaction on its connection, as far as that is known now.
     pub(crate) fn with_fate(&self, error: Error) -> Error {
+        // The server has said it, whatever became of the connection since.
+        if error.kind() == ErrorKind::RolledBack {
+            return error;
+        }
         let Some(slot) = self.current_slot().filter(|_| self.used.load(Ordering::Relaxed) != 0) else {
             return error;
         };

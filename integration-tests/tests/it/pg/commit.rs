@@ -171,6 +171,32 @@ fn a_commit_in_text_fails_in_every_way_of_execution_when_it_is_refused() {
 }
 
 #[test]
+fn a_commit_in_text_inside_a_transaction_object_fails_when_it_is_refused() {
+    on_cluster::<Pg>(1, async |cluster| {
+        let mut client = connect(cluster).await;
+        for way in ["batch_execute", "simple_query", "execute", "query", "query_raw", "query_typed"] {
+            let transaction = client.transaction().await.unwrap();
+            transaction.execute("INSERT INTO log VALUES (1)", &[]).await.unwrap();
+            transaction.execute(FAILS, &[]).await.unwrap_err();
+            let done = match way {
+                "batch_execute" => transaction.batch_execute("COMMIT").await,
+                "simple_query" => transaction.simple_query("COMMIT").await.map(drop),
+                "execute" => transaction.execute("COMMIT", &[]).await.map(drop),
+                "query" => transaction.query("COMMIT", &[]).await.map(drop),
+                "query_typed" => transaction.query_typed("COMMIT", &[]).await.map(drop),
+                _ => {
+                    let rows = transaction.query_raw("COMMIT", NO_PARAMS).await.unwrap();
+                    rows.try_for_each(|_| std::future::ready(Ok(()))).await
+                }
+            };
+            is_refused(&done.unwrap_err(), FAILS_WITH, RetryAdvice::DoNotRetry);
+            drop(transaction);
+            assert_eq!(rows(&client).await, 0, "{way}");
+        }
+    });
+}
+
+#[test]
 fn a_commit_among_other_statements_fails_when_it_is_refused() {
     on_cluster::<Pg>(1, async |cluster| {
         let client = connect(cluster).await;

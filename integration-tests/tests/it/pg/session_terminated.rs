@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_wrapper_core::error::TransactionOutcome;
+use aws_wrapper_core::error::{DriverClass, TransactionOutcome};
 use integration_tests::{Expected, Pg, Session, eventually, host_down, on_cluster, switched};
 use tokio::time::{Instant, timeout};
 
@@ -97,6 +97,7 @@ fn a_session_in_the_way_of_the_replication_goes_on_at_the_same_reader() {
             .expect("the server ends the session");
         let reason = session.slot().end_reason().cloned().unwrap();
         assert_eq!(reason.sqlstate.as_deref(), Some("40001"), "{reason:?}");
+        assert_eq!(reason.class, DriverClass::SessionTerminated, "{reason:?}");
         let error = session.who().await.unwrap_err();
         let key = cluster.key("instance-2");
         switched(
