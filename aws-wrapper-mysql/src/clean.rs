@@ -12,6 +12,10 @@ use crate::physical::Physical;
 /// Whatever `completion_type` says, nothing begins after it and nobody is sent away.
 const ROLLBACK: &str = "ROLLBACK AND NO CHAIN NO RELEASE";
 
+/// What the driver asks for when it opens a connection: the server's reset forgets that and takes its own defaults, and then
+/// may take the driver's UTF-8 for something else.
+const CHARACTERS: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci";
+
 impl Conn {
     /// Whether the slot does not tell how the last user left the connection: a result was not read to its end, the last thing
     /// that was read of one was an error, or the transaction of an object that was dropped is to be rolled back.
@@ -76,8 +80,9 @@ impl Physical {
     async fn renew(&self) -> Result<bool, DriverError> {
         on_lane(&self.lane, async |conn| {
             let is_fresh = conn.reset().await?;
-            if is_fresh && !self.opts.init().is_empty() {
-                // The driver runs only what is `setup` again, and that comes last.
+            if is_fresh {
+                conn.query_drop(CHARACTERS).await?;
+                // The driver has run only what is `setup`, and too early.
                 for sql in self.opts.init().iter().chain(self.opts.setup()) {
                     conn.query_drop(sql.as_str()).await?;
                 }

@@ -45,6 +45,7 @@ mod infile;
 mod lent;
 mod login;
 mod plain;
+mod pool_reset;
 mod pool_result;
 mod refused_commit;
 mod retry;

@@ -42,6 +42,7 @@ mod listen;
 mod login;
 mod pipelined;
 mod plain;
+mod pool_reset;
 mod pool_stream;
 mod retry;
 mod secrets;

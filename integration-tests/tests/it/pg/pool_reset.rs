@@ -54,7 +54,10 @@ fn channels_of_one_user_are_not_listened_to_for_the_next() {
         client.listen("news").await.unwrap();
         let mut notifications = client.notifications();
         drop(client);
-        assert!(timeout(LIMIT, notifications.next()).await.unwrap().is_none(), "the stream ends with its use");
+        assert!(
+            timeout(LIMIT, notifications.next()).await.unwrap().is_none(),
+            "the stream ends with its use"
+        );
         let mut client = pool.writer().await.unwrap();
         assert_eq!(client.ask(CHANNELS).await.unwrap(), "0");
         cluster.replace_writer().await;
@@ -90,7 +93,10 @@ fn prepared_statements_survive_the_reset() {
             drop(client);
             client = pool.get().await.unwrap();
             let row = client.query_one(&statement, &[&number]).await.unwrap();
-            assert_eq!((row.get::<_, i32>(0), client.ask(count).await.unwrap()), (number + 1, before.clone()));
+            assert_eq!(
+                (row.get::<_, i32>(0), client.ask(count).await.unwrap()),
+                (number + 1, before.clone())
+            );
         }
         assert_eq!(cleaned(&pool), 3);
     });
@@ -100,7 +106,12 @@ fn prepared_statements_survive_the_reset() {
 fn a_role_that_belongs_to_the_user_comes_back() {
     on_cluster::<Pg>(1, async |cluster| {
         let mut admin = cluster.admin::<Pg>("instance-1").await;
-        for sql in ["CREATE ROLE own", "CREATE ROLE other", "GRANT own, other TO app", "ALTER ROLE app SET role = own"] {
+        for sql in [
+            "CREATE ROLE own",
+            "CREATE ROLE other",
+            "GRANT own, other TO app",
+            "ALTER ROLE app SET role = own",
+        ] {
             admin.run(sql).await.unwrap();
         }
         let pool = pool(cluster, PoolReset::Auto);
