@@ -12,10 +12,6 @@ use crate::physical::Physical;
 /// Whatever `completion_type` says, nothing begins after it and nobody is sent away.
 const ROLLBACK: &str = "ROLLBACK AND NO CHAIN NO RELEASE";
 
-/// What the driver asks for when it opens a connection: the server's reset forgets that and takes its own defaults, and then
-/// may take the driver's UTF-8 for something else.
-const CHARACTERS: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci";
-
 impl Conn {
     /// Whether the slot does not tell how the last user left the connection: a result was not read to its end, the last thing
     /// that was read of one was an error, or the transaction of an object that was dropped is to be rolled back.
@@ -59,7 +55,7 @@ impl Conn {
     pub async fn renew(&mut self) -> crate::Result<bool> {
         self.physical.reclaim();
         self.adopt();
-        let in_flight = self.physical.slot().enter();
+        let in_flight = self.physical.slot().enter_shared();
         let renewed = self.physical.renew().await;
         let is_fresh = in_flight.end(renewed.map_err(|error| failed(error, &self.physical.lane)))?;
         if is_fresh {
@@ -77,18 +73,75 @@ impl Physical {
         })
     }
 
-    async fn renew(&self) -> Result<bool, DriverError> {
-        on_lane(&self.lane, async |conn| {
-            let is_fresh = conn.reset().await?;
-            if is_fresh {
-                conn.query_drop(CHARACTERS).await?;
-                // The driver has run only what is `setup`, and too early.
-                for sql in self.opts.init().iter().chain(self.opts.setup()) {
-                    conn.query_drop(sql.as_str()).await?;
-                }
+    /// The server's reset leaves database and roles as they are, and forgets what the driver asked for when it connected.
+    async fn renew(&mut self) -> Result<bool, DriverError> {
+        let (opts, mut login_roles) = (&self.opts, self.login_roles);
+        let renewed = on_lane(&self.lane, async |conn| {
+            if !conn.reset().await? {
+                return Ok(false);
             }
-            Ok(is_fresh)
-        })
-        .await
+            if login_roles.is_none() {
+                login_roles = Some(LoginRoles::ask(conn).await?);
+            }
+            let roles = login_roles.map_or("", LoginRoles::sql);
+            let database = opts.db_name().map_or_else(String::new, |name| format!("USE {};", quoted(name)));
+            conn.query_drop(format!("{CHARACTERS}{roles}{database}")).await?;
+            // A database that was entered by one who came without cannot be left.
+            let stays = opts.db_name().is_none()
+                && conn.query_first::<Option<String>, _>("SELECT DATABASE()").await?.flatten().is_some();
+            // The driver has run only what is `setup`, and too early.
+            for sql in opts.init().iter().chain(opts.setup()) {
+                conn.query_drop(sql.as_str()).await?;
+            }
+            Ok(!stays)
+        });
+        let is_fresh = renewed.await?;
+        self.login_roles = login_roles;
+        Ok(is_fresh)
+    }
+}
+
+/// As the driver when it opens a connection. The server's own default may take the driver's UTF-8 for something else.
+const CHARACTERS: &str = "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci;";
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// Which roles a user has right after logging in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoginRoles {
+    /// The server has no roles that could be reset.
+    None,
+    Default,
+    All,
+}
+
+impl LoginRoles {
+    async fn ask(conn: &mut mysql_async::Conn) -> mysql_async::Result<Self> {
+        // MySQL has had roles since 8.0; from 10 on it is MariaDB.
+        if !(8..10).contains(&conn.server_version().0) {
+            return Ok(Self::None);
+        }
+        let all: Option<bool> = conn.query_first("SELECT @@activate_all_roles_on_login").await?;
+        Ok(if all == Some(true) { Self::All } else { Self::Default })
+    }
+
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Default => "SET ROLE DEFAULT;",
+            Self::All => "SET ROLE ALL;",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_quoted_whatever_is_in_it() {
+        assert_eq!(quoted("my `db`; drop"), "`my ``db``; drop`");
     }
 }

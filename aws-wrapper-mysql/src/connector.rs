@@ -20,6 +20,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 
 use crate::conn::Conn;
 use crate::driver::MysqlDriver;
+use crate::driver_pool::DriverPool;
 use crate::error::Result;
 use crate::infile::Global;
 use crate::tls::{Roots, Tls};
@@ -98,6 +99,8 @@ pub struct Builder {
     driver: Option<Opts>,
     /// Names and values for the driver's own parser.
     params: Vec<(String, String)>,
+    /// What was said of the driver's pool.
+    pool: DriverPool,
     hosts: Vec<Host>,
     port: Option<u16>,
     user: Option<String>,
@@ -113,7 +116,7 @@ struct Host {
     port: Option<u16>,
 }
 
-/// What the driver's parser understands in the query part of a URL. Those of its pool are taken, and mean nothing.
+/// What the driver's parser understands in the query part of a URL. What is said of its pool goes to the wrapper's.
 const DRIVER_PARAMETERS: &[&str] = &[
     "tcp_keepalive",
     "tcp_nodelay",
@@ -130,21 +133,13 @@ const DRIVER_PARAMETERS: &[&str] = &[
     "verify_ca",
     "verify_identity",
     "built_in_roots",
-    "pool_min",
-    "pool_max",
-    "inactive_connection_ttl",
-    "ttl_check_interval",
-    "conn_ttl",
-    "abs_conn_ttl",
-    "abs_conn_ttl_jitter",
-    "reset_connection",
 ];
 
 /// What the driver has in other parts of a URL.
 const NAMED: &[&str] = &["host", "port", "user", "password", "database", "dbname"];
 
 fn driver_knows(name: &str) -> bool {
-    DRIVER_PARAMETERS.contains(&name) || NAMED.contains(&name)
+    DRIVER_PARAMETERS.contains(&name) || DriverPool::knows(name) || NAMED.contains(&name)
 }
 
 impl Builder {
@@ -292,6 +287,10 @@ impl Builder {
     /// # Errors
     /// `Config` or `PluginConflict`, naming what does not fit.
     pub fn build(mut self) -> Result<Connector> {
+        if let Some(driver) = &self.driver {
+            self.pool.take_options(driver.pool_opts(), &self.core)?;
+        }
+        self.pool.hand_over(&mut self.core)?;
         let settings = self.core.settings()?;
         if let Some(path) = &settings.tls.root_cert {
             self.roots.add_file(Path::new(path))?;
@@ -320,6 +319,7 @@ impl Builder {
             "user" => self.user = Some(value.to_owned()),
             "password" => self.password = Some(value.to_owned()),
             "database" | "dbname" => self.database = Some(value.to_owned()),
+            name if DriverPool::knows(name) => self.pool.set(name, value)?,
             "stmt_cache_size" if value == "0" => {
                 let accepted =
                     "at least `1`: a statement lives in that cache on a connection it was not prepared on";
@@ -364,7 +364,7 @@ impl Builder {
                     let text = format!("parameter `{name}` needs `require_ssl=true`");
                     return Err(CoreError::config(text).into());
                 }
-                // With `require_ssl`, or of the driver's pool.
+                // With `require_ssl`.
                 _ => builder,
             };
         }

@@ -74,6 +74,7 @@ mod classify;
 mod clean;
 mod connect;
 mod driver;
+mod driver_pool;
 mod error;
 mod infile;
 mod lane;

@@ -7,6 +7,7 @@ use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Shared;
 use mysql_async::{Conn, OkPacket, Opts};
 
+use crate::clean::LoginRoles;
 use crate::lane::{Lane, Loss, discard};
 
 /// One connection to one server: the driver's connection and what the wrapper knows about it.
@@ -25,6 +26,8 @@ pub struct Physical {
     pub(crate) opts: Opts,
     /// Counts how often the server has forgotten the statements of this connection.
     pub(crate) generation: u32,
+    /// Asked when the session is first reset.
+    pub(crate) login_roles: Option<LoginRoles>,
     /// Whether it is a handle's, which leaves the connection to its owner.
     is_shared: bool,
 }
@@ -40,6 +43,7 @@ impl Physical {
             lent: None,
             is_abroad: false,
             generation: 0,
+            login_roles: None,
             is_shared: false,
         }
     }
@@ -55,6 +59,7 @@ impl Physical {
             opts: self.opts.clone(),
             generation: self.generation,
             is_abroad: false,
+            login_roles: None,
             is_shared: true,
         }
     }

@@ -279,3 +279,45 @@ fn a_distributed_transaction_is_not_handed_on() {
         }
     });
 }
+
+/// The server's reset leaves database and roles as they are, and not every text shows that they are changed.
+#[test]
+fn a_database_or_role_that_was_chosen_unseen_is_not_handed_on() {
+    const WHERE: &str = "SELECT CONCAT_WS('/', COALESCE(DATABASE(), '-'), CURRENT_ROLE())";
+    on_cluster::<MySql>(1, async |cluster| {
+        set_up(cluster).await;
+        let mut admin = cluster.admin::<MySql>("instance-1").await;
+        for sql in [
+            "CREATE ROLE own, other",
+            "GRANT own, other TO app@'%'",
+            "SET DEFAULT ROLE own TO app@'%'",
+            "CREATE PROCEDURE app.becomes() SQL SECURITY INVOKER SET ROLE other",
+        ] {
+            admin.run(sql).await.unwrap();
+        }
+        for activates_all in ["OFF", "ON"] {
+            admin.run(&format!("SET GLOBAL activate_all_roles_on_login = {activates_all}")).await.unwrap();
+            for database in ["app", ""] {
+                let host = cluster.endpoint();
+                let mut builder = aws_wrapper_mysql::Connector::builder().host(&host).port(cluster.port());
+                builder = builder.user("app").password("secret").services(cluster.services());
+                if !database.is_empty() {
+                    builder = builder.database(database);
+                }
+                let connector = builder.build().unwrap();
+                let expected = connector.connect().await.unwrap().ask(WHERE).await.unwrap();
+                let pool = Pool::builder(connector).max_size(1).build().unwrap();
+                for sql in ["USE mysql", "CALL app.becomes()", "SET ROLE other"] {
+                    let mut conn = pool.get().await.unwrap();
+                    sql.ignore(&mut *conn).await.unwrap();
+                    assert_ne!(conn.ask(WHERE).await.unwrap(), expected, "{sql}");
+                    drop(conn);
+                    let now = pool.get().await.unwrap().ask(WHERE).await.unwrap();
+                    assert_eq!(now, expected, "{activates_all} {sql}");
+                }
+                let discarded = pool.status().sub_pools[0].discarded.get("session").copied().unwrap_or(0);
+                assert_eq!(discarded, u64::from(database.is_empty()), "{activates_all} {:?}", pool.status());
+            }
+        }
+    });
+}
