@@ -25,7 +25,6 @@ pub(crate) enum Left {
 
 /// What has to be done, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each chore is done or not")]
 pub(crate) struct Chores {
     /// End the transaction that is open or may be, and read what is left of results.
     clear_up: bool,

@@ -188,6 +188,7 @@ impl fmt::Debug for Error {
             .field("target", &self.target)
             .field("message", &self.message)
             .field("error", &self.last)
+            .field("is_lasting", &self.is_lasting)
             .finish()
     }
 }
@@ -195,5 +196,57 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.last.as_deref().map(|error| error as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_wrapper_core::ErrorKind as CoreKind;
+    use aws_wrapper_core::error::{DriverClass, FailoverOutcome, FailoverReport, Phase};
+
+    use super::*;
+
+    fn new(error: PoolError<Arc<CoreError>>) -> Error {
+        // What connecting failed with earlier says nothing about this checkout.
+        Error::new(error, &Target::Writer, || Some(Arc::new(CoreError::new(CoreKind::Login, "no"))))
+    }
+
+    fn driver(sqlstate: &str, code: u32) -> CoreError {
+        CoreError::driver(DriverClass::Other, "refused").with_sqlstate(sqlstate).with_vendor_code(code)
+    }
+
+    #[test]
+    fn a_checkout_is_worth_repeating_when_what_failed_may_pass() {
+        use RetryAdvice::{DoNotRetry, Reconnect};
+        let connect = |error| new(PoolError::Backend(Arc::new(error)));
+        let hook = |error| new(PoolError::PostCreateHook(error));
+        let failover = || {
+            let cause = CoreError::driver(DriverClass::Network, "closed");
+            CoreError::failover(FailoverOutcome::Succeeded, FailoverReport::default(), cause)
+        };
+        for (error, advice) in [
+            (new(PoolError::Timeout(TimeoutType::Wait)), Reconnect),
+            (new(PoolError::Timeout(TimeoutType::Create)), Reconnect),
+            (new(PoolError::Closed), DoNotRetry),
+            (Error::closed(&Target::Writer), DoNotRetry),
+            (Error::no_reader("none now", None), Reconnect),
+            (Error::never_a_reader("no cluster"), DoNotRetry),
+            (connect(CoreError::new(CoreKind::Login, "no")), DoNotRetry),
+            (connect(CoreError::config("wrong")), DoNotRetry),
+            (connect(driver("3D000", 1049)), DoNotRetry),
+            (connect(driver("53300", 0)), Reconnect),
+            (connect(driver("08004", 1040)), Reconnect),
+            (connect(CoreError::new(CoreKind::HostUnavailable, "down")), Reconnect),
+            (connect(CoreError::new(CoreKind::Routing, "a reader")), Reconnect),
+            (connect(CoreError::new(CoreKind::Timeout(Phase::Connect), "late")), Reconnect),
+            (connect(CoreError::driver(DriverClass::Network, "reset")), Reconnect),
+            (hook(HookError::message("not today")), DoNotRetry),
+            (hook(HookError::Backend(Arc::new(failover()))), Reconnect),
+            (hook(HookError::Backend(Arc::new(driver("42P01", 1146)))), DoNotRetry),
+        ] {
+            assert_eq!(error.retry_advice(), advice, "{error:?}");
+            assert_eq!(error.transaction_outcome(), TransactionOutcome::NotInTransaction);
+            assert!(!error.statement_may_have_run());
+        }
     }
 }

@@ -35,12 +35,27 @@
 //!
 //! # What goes back to the pool
 //!
-//! A connection is used again if it is alive, leads to the host it is there for, has no transaction open and none of its
-//! calls was dropped before the answer. All that is known without asking the server, and what fails the test is closed
-//! when it is given back, so an idle connection never holds locks. Only a connection that was not used for
-//! `pool_idle_check_after_ms` (30 s; 500 ms with MySQL), or whose host was in doubt meanwhile, is asked for a sign of life, for at most
-//! `pool_recycle_timeout_ms` (1 s). Settings of the session (`SET`, temporary tables, `LISTEN`) stay as they are: reset
-//! them in a hook if you change them.
+//! A connection is used again if it is alive, leads to the host it is there for, and none of its calls was dropped before
+//! the answer. What its user left on it is taken away first, by a task, when it is given back: neither the one who gives it
+//! back nor the one who gets it next waits for that, unless it is the only connection left. Until then it counts as in use.
+//!
+//! - A transaction that is open, or may be, is rolled back, and what is left of a result is read, whatever `pool_reset` says.
+//! - With `pool_reset=auto`, the default, the session is reset if anything but plain statements ran on it. `SET`, `CALL`,
+//!   `DO`, `LISTEN`, temporary tables, a function that is not known to be harmless, or what the driver did on a connection
+//!   that it was lent: all that counts. With `always` it is reset each time; with `never` settings, locks and temporary
+//!   tables of the session stay. PostgreSQL does what `DISCARD ALL` would, but keeps prepared statements; MySQL resets the
+//!   connection and brings back database, roles and characters of the login.
+//! - Hooks of a new connection run again after a reset, and on a connection that took the place of a lost one: what they set
+//!   is part of a clean session.
+//!
+//! So with `auto` and `always` an idle connection holds no locks, and nobody meets the settings of another one. A user that
+//! was changed, or a database or role of MySQL's that was chosen by a statement, costs the connection, and so does what
+//! cannot be taken away within `pool_recycle_timeout_ms` (1 s) or outside of a runtime. [`Status`] counts what was cleaned
+//! and, by [`Discard`]'s words, what was not used again.
+//!
+//! A connection on which only plain statements ran goes back at once, and no question is asked when it is given out either.
+//! Only one that was not used for `pool_idle_check_after_ms` (30 s; 500 ms with MySQL), or whose host was in doubt meanwhile,
+//! is asked for a sign of life, for at most `pool_recycle_timeout_ms`.
 //!
 //! # Limits
 //!
@@ -51,7 +66,8 @@
 //! # Errors
 //!
 //! An [`Error`] of a checkout has the last error of connecting as its source: a pool whose server is down or whose password
-//! is wrong says so, and not only that nothing became free.
+//! is wrong says so, and not only that nothing became free. [`Error::retry_advice`] says whether it is worth to check out
+//! again; nothing of the application's was sent in any case.
 //!
 //! # Health
 //!
@@ -60,8 +76,9 @@
 //!
 //! # Tasks
 //!
-//! One for each pool of a cluster, which waits for news of the topology. It belongs to the connector's services, starts
-//! with the first checkout and ends with the pool. Dropping a pool or a connection needs no runtime.
+//! One for each pool of a cluster, which waits for news of the topology; it starts with the first checkout and ends with the
+//! pool. One for each connection that is being cleaned, for as long as that takes. They belong to the connector's services.
+//! Dropping a pool or a connection needs no runtime.
 
 pub mod adapter;
 #[cfg(feature = "mysql")]

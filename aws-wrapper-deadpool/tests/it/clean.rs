@@ -68,10 +68,9 @@ async fn a_transaction_is_ended_in_every_mode_before_the_next_user_has_the_conne
             let object = pool.get().await.unwrap();
             let slot = Arc::clone(object.slot());
             slot.set_ready(InTransaction);
-            if state == Unknown {
-                slot.set_unknown()
-            } else {
-                slot.set_ready(state)
+            match state {
+                Unknown => slot.set_unknown(),
+                known => slot.set_ready(known),
             }
             if let Some(ending) = ending {
                 slot.set_ending(ending);

@@ -149,7 +149,7 @@ fn a_pool_that_resets_nothing_keeps_settings() {
         let before = answer(&mut session, shown_by).await;
         session.run(sql).await.unwrap();
         drop(session);
-        assert_ne!(answer(&mut *pool.get().await.unwrap(), shown_by).await, before);
+        assert_ne!(answer(&mut pool.get().await.unwrap(), shown_by).await, before);
     });
 }
 

@@ -250,7 +250,7 @@ fn what_was_put_aside_for_the_next_call_is_not_for_the_next_user() {
         assert_eq!(conn.last_insert_id(), Some(1));
         conn.set_infile_handler(async { panic!("nobody else asks for this") });
         // Its object is leaked, and with it the knowledge that it has not ended.
-        std::mem::forget(conn.start_transaction(TxOpts::default()).await.unwrap());
+        Box::leak(Box::new(conn.start_transaction(TxOpts::default()).await.unwrap()));
         drop(conn);
         let mut conn = pool.get().await.unwrap();
         assert_eq!((conn.last_insert_id(), conn.affected_rows()), (None, 0));
