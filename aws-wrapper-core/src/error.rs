@@ -34,6 +34,7 @@ struct Inner {
 
 /// What is known of the call and its connection besides the error itself.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known or not, apart from the others")]
 struct Facts {
     /// The connection was found closed, or was never opened: nothing was sent.
     nothing_sent: bool,
@@ -538,7 +539,7 @@ impl Error {
 
 /// Numbers of MySQL and MariaDB that have no SQLSTATE of their own: a lock that was waited for too long (1205; the
 /// statement is undone, with `innodb_rollback_on_timeout` the transaction), and a record that another transaction has
-/// changed (1020; since MariaDB 11.6 InnoDB rolls back with it, see `innodb_snapshot_isolation`).
+/// changed (1020; since MariaDB 11.6 `InnoDB` rolls back with it, see `innodb_snapshot_isolation`).
 const LOST_RACES: &[u32] = &[1020, 1205];
 
 fn failover_message(outcome: FailoverOutcome, report: &FailoverReport) -> String {

@@ -223,6 +223,7 @@ mod tests {
 
     /// Compiles only if the futures can be given to another thread, with what they borrow.
     #[test]
+    #[expect(clippy::manual_async_fn, reason = "the signature is what is checked")]
     fn the_futures_are_send_and_closures_may_borrow() {
         fn check(client: &mut Client, name: &str) -> impl Future<Output = Result<()>> + Send {
             async move {
