@@ -1,6 +1,7 @@
 //! What a pool does to a connection that is given back. All of it goes past the plugins: a server that does not answer starts
 //! no failover, and the caller sets the deadline.
 
+use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{QueryResult, TextProtocol};
 
@@ -24,6 +25,11 @@ impl Conn {
         let is_unread = self.physical.has_unread();
         self.physical.reclaim();
         self.physical.last_ok = None;
+        let slot = self.physical.slot();
+        if slot.transaction() == TransactionState::Idle {
+            // What the server ended by itself was that user's.
+            self.physical.lane.status().settle(slot);
+        }
         is_unread || was_forgotten || self.rollback_due.is_some()
     }
 
@@ -44,6 +50,7 @@ impl Conn {
         };
         in_flight.end(answer.map_err(|error| failed(error, lane)))?;
         self.rollback_due = None;
+        lane.status().settle(lane.slot());
         Ok(())
     }
 
@@ -60,6 +67,7 @@ impl Conn {
         let is_fresh = in_flight.end(renewed.map_err(|error| failed(error, &self.physical.lane)))?;
         if is_fresh {
             self.forgets_statements();
+            self.physical.lane.status().settle(self.physical.slot());
         }
         Ok(is_fresh)
     }

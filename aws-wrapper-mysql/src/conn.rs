@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::call::Call;
 use aws_wrapper_core::connector::Connector as CoreConnector;
-use aws_wrapper_core::error::{DriverClass, ErrorKind, TransactionOutcome};
+use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::registry::{SessionChange, Slot};
@@ -22,7 +22,7 @@ use crate::handle::Pass;
 use crate::infile::{self, Handler};
 use crate::lane::{Lane, Loss, Taken};
 use crate::physical::Physical;
-use crate::statement::{is_handle, refused_handle};
+use crate::statement::{is_number, refused_number};
 use crate::status::Sent;
 use crate::transaction::Transaction;
 
@@ -49,7 +49,15 @@ use crate::transaction::Transaction;
 /// # Cancellation
 /// Dropping the future of a call closes the connection, because the rest of its answer would be taken for the answer of
 /// the next call. The next call fails once with an error that says so, and a new connection is in place; whatever was
-/// sent may have run. A result that was read in part is no such case: the next call reads the rest.
+/// sent may have run. A result that was read in part is no such case: the rest is read before the next call.
+///
+/// # Statements of the driver's own
+/// What the driver's trait prepares is a number of one connection, and the driver never looks which. When the connection is
+/// replaced and no more than a hundred numbers were handed out, the new one uses those up: an old statement fails with error
+/// 1243. When there were more, the new connection refuses all statements of the driver's own, also to prepare and to be lent
+/// to `"…".with(…).run(&mut conn)`, before anything is sent:
+/// [`ConnectionSwitched`](aws_wrapper_core::error::ErrorKind::ConnectionSwitched). Text and the wrapper's own
+/// [`Statement`](crate::Statement) go on, and so does a new [`Conn`].
 pub struct Conn {
     pub(crate) physical: Physical,
     pub(crate) link: Arc<Shared>,
@@ -224,9 +232,9 @@ impl Conn {
     /// When the server refuses, it closes the connection: [`wrapper_error`](crate::wrapper_error) finds a refused login.
     pub async fn change_user(&mut self, opts: ChangeUserOpts) -> mysql_async::Result<()> {
         let user = opts.clone();
-        self.ready().await?;
         // No reset brings the former one back.
         self.physical.slot().note_session_change(SessionChange::Lasting);
+        self.ready().await?;
         let mut last_ok = None;
         let changed =
             exchange!(self, Method::Reset, None, |driver| driver.change_user(opts), |taken, result| taken
@@ -350,11 +358,20 @@ impl Conn {
             && self.physical.lent().is_none()
             && self.rollback_due.is_none()
             && self.infile_handler.is_none()
-            && self.pass.as_ref().is_none_or(Pass::is_valid)
+            && self.pass.is_none()
             && !slot.has_ended()
             && slot.transaction() != TransactionState::Unknown
             && !self.physical.lane.status().is_remarkable();
+        let is_ready = is_ready || self.is_usual_in_a_handle();
         if is_ready { Ok(()) } else { Box::pin(self.settle_and_go_on()).await }
+    }
+
+    /// As most calls of a handle find it.
+    fn is_usual_in_a_handle(&self) -> bool {
+        self.pass.as_ref().is_some_and(Pass::is_valid)
+            && self.physical.lent().is_none()
+            && self.physical.slot().transaction() != TransactionState::Unknown
+            && !self.physical.lane.status().is_remarkable()
     }
 
     async fn settle_and_go_on(&mut self) -> mysql_async::Result<()> {
@@ -374,34 +391,39 @@ impl Conn {
     /// Whether the connection in use takes statements of the driver's own.
     ///
     /// # Errors
-    /// It does not: see [`Lane::refuse_handles`].
+    /// It does not: see [`Lane::refuse_numbers`].
     #[inline]
     #[expect(clippy::result_large_err, reason = "the error of the driver's own trait")]
-    pub(crate) fn takes_handles(&self) -> mysql_async::Result<()> {
+    pub(crate) fn takes_numbers(&self) -> mysql_async::Result<()> {
         let lane = &self.physical.lane;
-        if lane.refuses_handles() { Err(to_driver(refused_handle(lane.slot()))) } else { Ok(()) }
+        if lane.refuses_numbers() { Err(to_driver(refused_number(lane.slot()))) } else { Ok(()) }
     }
 
-    /// As [`takes_handles`](Self::takes_handles), for what generic code executes.
+    /// As [`takes_numbers`](Self::takes_numbers), for what generic code executes.
     #[inline]
     #[expect(clippy::result_large_err, reason = "the error of the driver's own trait")]
     pub(crate) fn takes<S>(&self) -> mysql_async::Result<()> {
-        if self.physical.lane.refuses_handles() && is_handle::<S>() { self.takes_handles() } else { Ok(()) }
+        if self.physical.lane.refuses_numbers() && is_number::<S>() { self.takes_numbers() } else { Ok(()) }
     }
 
     /// Brings the connection into a state that is known.
     pub(crate) async fn settle(&mut self) -> mysql_async::Result<()> {
         self.physical.reclaim();
-        if let Some(pass) = &self.pass {
-            // A handle stays on its connection.
-            return if pass.is_valid() { self.ask().await } else { Err(to_driver(Pass::expired())) };
+        if self.pass.as_ref().is_some_and(|pass| !pass.is_valid()) {
+            return Err(to_driver(Pass::expired()));
         }
-        // What is left of a transaction must not run outside of it: its calls fail on the lost connection.
-        if self.transaction != Some(self.physical.slot().id()) {
+        // What is left of a transaction must not run outside of it: its calls fail on the lost connection. So do those of a
+        // handle.
+        if self.transaction != Some(self.physical.slot().id()) && self.pass.is_none() {
             self.adopt();
             if self.physical.slot().has_ended() && self.may_replace() {
                 self.physical = self.link.connect().await.map_err(to_driver)?;
                 self.told = false;
+            }
+        }
+        if self.transaction != Some(self.physical.slot().id()) {
+            if self.physical.lane.status().must_be_rolled_back() {
+                self.rollback_due = Some(self.physical.slot().id());
             }
             self.roll_back().await?;
         }
@@ -522,17 +544,11 @@ impl Conn {
     /// A call has failed, and nobody can do more about it.
     #[cold]
     pub(crate) fn fail(&mut self, error: CoreError) -> mysql_async::Error {
-        let slot = self.physical.slot();
         // A loss that a plugin dealt with is told by its own error.
-        if slot.has_ended()
-            && (error.kind() == ErrorKind::Driver(DriverClass::SessionTerminated)
-                || error.transaction_outcome() != TransactionOutcome::NotInTransaction)
+        if error.kind() == ErrorKind::Driver(DriverClass::SessionTerminated)
+            && self.physical.slot().has_ended()
         {
             self.told = true;
-        }
-        // What followed the transaction without autocommit is another half of it.
-        if error.kind() == ErrorKind::RolledBack && slot.transaction() == TransactionState::InTransaction {
-            self.rollback_due = Some(slot.id());
         }
         to_driver(error)
     }

@@ -41,7 +41,7 @@ pub struct Session {
     /// The highest number of a statement that was prepared through the driver's trait.
     ///
     /// Such a statement is a number of one connection, and the driver never looks which. On another connection that
-    /// number must stay unused, or the wrong statement runs: see [`keep_handles_away`].
+    /// number must stay unused, or the wrong statement runs: see [`keep_numbers_apart`].
     highest_statement: AtomicU32,
 }
 
@@ -102,7 +102,7 @@ impl DriverDialect for MysqlDriver {
             connection.slot().note_session_change(SessionChange::Lasting);
             on_lane(&connection.lane, async |conn| conn.change_user(user).await).await?;
         }
-        keep_handles_away(&connection.lane, session.highest_statement()).await
+        keep_numbers_apart(&connection.lane, session.highest_statement()).await
     }
 
     fn classify(&self, error: &DriverError) -> DriverClass {
@@ -190,12 +190,12 @@ fn cells(row: Row) -> Vec<Option<String>> {
 /// While few were handed out, their numbers are used up here, in one round trip: then they meet nothing. Statements prepared
 /// as text count in the same row. When there were many, this would take seconds, so this connection refuses all of that
 /// kind. The count goes on when a session is reset or becomes another user's, so there is nothing to do then.
-async fn keep_handles_away(lane: &Lane, highest: u32) -> Result<(), DriverError> {
+async fn keep_numbers_apart(lane: &Lane, highest: u32) -> Result<(), DriverError> {
     if highest == 0 {
         return Ok(());
     }
     if highest > USED_UP_AT_MOST {
-        lane.refuse_handles();
+        lane.refuse_numbers();
         return Ok(());
     }
     let prepare = "PREPARE aws_wrapper_number FROM 'DO 0';".repeat(highest as usize);

@@ -99,9 +99,14 @@ impl From<Error> for mysql_async::Error {
 /// that cannot be read from it.
 pub(crate) fn to_driver(error: CoreError) -> mysql_async::Error {
     let ours = |error| mysql_async::Error::Other(Box::new(error));
-    let says_all = !error.says_more_than_the_driver()
-        && mysql_error(&error).is_some_and(|source| error.driver_class() == Some(class_of(source, false)));
-    if says_all { error.into_source().unwrap_or_else(ours) } else { ours(error) }
+    // The class is one that the driver's error would not be given without its connection.
+    let is_plain =
+        mysql_error(&error).is_some_and(|source| error.driver_class() == Some(class_of(source, false)));
+    if is_plain && !error.says_more_than_the_driver() {
+        error.into_source().unwrap_or_else(ours)
+    } else {
+        ours(error)
+    }
 }
 
 /// The wrapper's error in one of the driver's, if the wrapper made it.

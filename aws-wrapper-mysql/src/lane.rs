@@ -38,8 +38,8 @@ pub(crate) struct Lane {
     waiting: AtomicWaker,
     loss: OnceLock<Loss>,
     status: Status,
-    /// See [`Lane::refuse_handles`].
-    refuses_handles: AtomicBool,
+    /// See [`Lane::refuse_numbers`].
+    refuses_numbers: AtomicBool,
 }
 
 /// How a connection can be lost by what is done on this side.
@@ -72,7 +72,7 @@ impl Lane {
             waiting: AtomicWaker::new(),
             loss: OnceLock::new(),
             status,
-            refuses_handles: AtomicBool::new(false),
+            refuses_numbers: AtomicBool::new(false),
         });
         let weak = Arc::downgrade(&lane);
         shared.attach(slot, move || {
@@ -95,13 +95,13 @@ impl Lane {
 
     /// From now on statements of the driver's own are refused here: one of an earlier connection has a number that may be
     /// another statement's.
-    pub(crate) fn refuse_handles(&self) {
-        self.refuses_handles.store(true, Ordering::Relaxed);
+    pub(crate) fn refuse_numbers(&self) {
+        self.refuses_numbers.store(true, Ordering::Relaxed);
     }
 
     #[inline]
-    pub(crate) fn refuses_handles(&self) -> bool {
-        self.refuses_handles.load(Ordering::Relaxed)
+    pub(crate) fn refuses_numbers(&self) -> bool {
+        self.refuses_numbers.load(Ordering::Relaxed)
     }
 
     /// Takes the connection for a question of the wrapper's own.

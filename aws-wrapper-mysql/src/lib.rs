@@ -51,9 +51,18 @@
 //!
 //! - Dropping the future of a call closes the connection and never leaves it in the middle of an answer; the next call
 //!   says so once. See [`Conn`].
-//! - [`Statement`] is logical: it is prepared again by itself on a new connection, and when the driver's cache has dropped
-//!   it. A statement of the driver's own, which its trait returns, is a number of one connection: on another it fails with
-//!   error 1243, never runs something else.
+//! - [`Statement`] is logical: it is prepared again by itself on a new connection, and when the driver's cache or the server
+//!   has dropped it. A statement of the driver's own, which its trait returns, is a number of one connection. On another it
+//!   never runs something else: it fails with error 1243, or, where very many were prepared, with
+//!   [`ConnectionSwitched`](core::error::ErrorKind::ConnectionSwitched); see [`Conn`].
+//! - An error on a connection that lives is the server's answer to the statement, whatever its number: a procedure can raise
+//!   any. After an error in a transaction, and after any that a procedure or several statements may have caused, the wrapper
+//!   asks for the state before the next call: one round trip. A [`Transaction`] that the server has ended by itself, as after a
+//!   deadlock, refuses further calls, where the driver would go on without a transaction; a `COMMIT` as text fails then.
+//! - What is left of a result that was dropped is read before the next call, and an error in it is logged at debug: the driver
+//!   gives it to the next call.
+//! - A refused [`change_user`](Conn::change_user), and whatever says what became of a transaction, is the wrapper's error with the
+//!   driver's below it.
 //! - A transaction begins in one round trip, whatever its options.
 //! - The driver looks at a connection only during a call: a loss between two calls is noticed by the second, which
 //!   therefore may have run as far as anybody knows.

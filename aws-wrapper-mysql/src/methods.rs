@@ -76,7 +76,7 @@ impl Conn {
     #[expect(clippy::result_large_err, reason = "the error of the driver's own trait")]
     fn binding_for(&self, kind: Kind<'_>) -> mysql_async::Result<Binding> {
         if matches!(kind, Kind::Driver(_)) {
-            self.takes_handles()?;
+            self.takes_numbers()?;
         }
         Ok(Binding::of(&self.physical))
     }
@@ -204,7 +204,7 @@ macro_rules! methods {
                         known
                     }
                     // It went with its connection.
-                    Kind::Driver(_) if conn.physical.lane.refuses_handles() => None,
+                    Kind::Driver(_) if conn.physical.lane.refuses_numbers() => None,
                     Kind::Driver(statement) => Some(statement.clone()),
                     Kind::Sql(_) | Kind::Bytes(_) => None,
                 };

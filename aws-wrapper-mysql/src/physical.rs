@@ -53,12 +53,12 @@ impl Physical {
         Self {
             lane: Arc::clone(&self.lane),
             lent: None,
+            is_abroad: false,
             last_ok: None,
             id: self.id,
             server_version: self.server_version,
             opts: self.opts.clone(),
             generation: self.generation,
-            is_abroad: false,
             login_roles: None,
             is_shared: true,
         }

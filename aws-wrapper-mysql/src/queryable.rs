@@ -55,7 +55,7 @@ macro_rules! queryable {
                     let sql = text(&query);
                     let conn: &mut Conn = $conn;
                     conn.ready().await?;
-                    conn.takes_handles()?;
+                    conn.takes_numbers()?;
                     let statement =
                         through!(conn, Method::Prepare, Some(&sql), |driver| driver.prep(&*query))?;
                     conn.link.logical().session().handed_out(statement.id());
@@ -69,7 +69,7 @@ macro_rules! queryable {
                     let $this = self;
                     let conn: &mut Conn = $conn;
                     conn.ready().await?;
-                    if conn.physical.lane.refuses_handles() {
+                    if conn.physical.lane.refuses_numbers() {
                         // It went with its connection.
                         return Ok(());
                     }

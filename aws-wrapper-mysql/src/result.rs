@@ -144,9 +144,9 @@ impl<'a, P: Protocol> QueryResult<'a, P> {
         F: FnMut(Row),
     {
         self.intact().await?;
-        let read = self.guard.run(self.inner.for_each(work)).await?;
+        self.guard.run(self.inner.for_each(work)).await?;
         self.note_read();
-        Ok(read)
+        Ok(())
     }
 
     /// Calls `work` with each row of the current result; all others are dropped.

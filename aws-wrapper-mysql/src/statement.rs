@@ -239,13 +239,13 @@ macro_rules! with_statement {
 pub(crate) use with_statement;
 
 /// Whether `S`, which is generic code's, is a statement of the driver's own: a number of one connection.
-pub(crate) fn is_handle<S>() -> bool {
+pub(crate) fn is_number<S>() -> bool {
     std::any::type_name::<S>().trim_start_matches('&') == std::any::type_name::<mysql_async::Statement>()
 }
 
 /// The error of a statement of the driver's own on a connection that refuses all of them.
 #[cold]
-pub(crate) fn refused_handle(slot: &Slot) -> CoreError {
+pub(crate) fn refused_number(slot: &Slot) -> CoreError {
     const TEXT: &str = "a statement that the driver's trait prepared belongs to one connection, which has been replaced; here \
                         none can be told from others: use text, the wrapper's own `prep`, or a new connection";
     CoreError::new(ErrorKind::ConnectionSwitched, TEXT).with_nothing_sent().with_host(slot.host())
@@ -258,11 +258,11 @@ mod tests {
     /// The compiler does not promise what a type's name looks like.
     #[test]
     fn a_statement_of_the_drivers_own_is_known_by_its_type() {
-        assert!(is_handle::<mysql_async::Statement>());
-        assert!(is_handle::<&mysql_async::Statement>());
-        assert!(is_handle::<&&mysql_async::Statement>());
-        assert!(!is_handle::<&str>() && !is_handle::<String>() && !is_handle::<&String>());
-        assert!(!is_handle::<Vec<u8>>() && !is_handle::<Cow<'_, str>>() && !is_handle::<Arc<str>>());
+        assert!(is_number::<mysql_async::Statement>());
+        assert!(is_number::<&mysql_async::Statement>());
+        assert!(is_number::<&&mysql_async::Statement>());
+        assert!(!is_number::<&str>() && !is_number::<String>() && !is_number::<&String>());
+        assert!(!is_number::<Vec<u8>>() && !is_number::<Cow<'_, str>>() && !is_number::<Arc<str>>());
     }
 
     #[test]

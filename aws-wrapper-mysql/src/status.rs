@@ -77,10 +77,12 @@ enum Fate {
     Over { may_be_committed: bool },
     /// So it has, and since then other statements ran on their own.
     OverAndOn { may_be_committed: bool },
+    /// A commit was refused for that reason; what has begun since then is another half of the same work.
+    Refused,
 }
 
 impl Fate {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Settled,
         Self::Doubtful { may_be_committed: false },
         Self::Doubtful { may_be_committed: true },
@@ -88,6 +90,7 @@ impl Fate {
         Self::Over { may_be_committed: true },
         Self::OverAndOn { may_be_committed: false },
         Self::OverAndOn { may_be_committed: true },
+        Self::Refused,
     ];
 }
 
@@ -148,12 +151,12 @@ impl Status {
                 self.set_fate(Fate::Over { may_be_committed });
             }
             Fate::Doubtful { .. } if slot.transaction() == TransactionState::InTransaction => {
-                self.settle(slot)
+                self.settle(slot);
             }
             Fate::Over { may_be_committed } if sent.method != Method::Ping => {
                 self.set_fate(Fate::OverAndOn { may_be_committed });
             }
-            Fate::Settled | Fate::Doubtful { .. } | Fate::Over { .. } | Fate::OverAndOn { .. } => {}
+            _ => {}
         }
     }
 
@@ -239,7 +242,7 @@ impl Status {
     /// The error of a call in a transaction that the server has ended: nothing must run outside of it unawares.
     pub(crate) fn end(&self, slot: &Slot) -> Option<CoreError> {
         let may_be_committed = match self.fate() {
-            Fate::Settled | Fate::Doubtful { .. } => return None,
+            Fate::Settled | Fate::Doubtful { .. } | Fate::Refused => return None,
             Fate::Over { may_be_committed } => may_be_committed,
             // Without autocommit they began another transaction, which is not committed either.
             Fate::OverAndOn { may_be_committed } => {
@@ -275,7 +278,15 @@ impl Status {
         }
         let error = self.end(slot)?;
         self.settle(slot);
+        if slot.transaction() == TransactionState::InTransaction {
+            self.set_fate(Fate::Refused);
+        }
         Some(error)
+    }
+
+    /// Whether a transaction is open whose commit was refused.
+    pub(crate) fn must_be_rolled_back(&self) -> bool {
+        self.fate() == Fate::Refused
     }
 }
 

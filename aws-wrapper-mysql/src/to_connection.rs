@@ -17,7 +17,7 @@ impl<'a> ToConnection<'a, 'static> for &'a mut Conn {
         let opening = async move {
             self.ready().await?;
             // What is executed there is not seen here: it may be a statement of the driver's own.
-            self.takes_handles()?;
+            self.takes_numbers()?;
             let sql = self.text_of_unknown();
             let driver = opened!(self, lend_abroad, Method::QueryStream, sql, |_driver| async { Ok(()) });
             Ok(driver.into())

@@ -268,7 +268,9 @@ impl<D: DriverDialect> Failover<D> {
                 );
                 // The host is well if the next connection leads to it again: then the call itself may be what ends sessions.
                 let is_same_host = report.new_host == report.old_host;
-                let again = call.logical().lost_with(call.fingerprint(), lost, &slot);
+                // A call that found the connection gone has not ended its session.
+                let again =
+                    statement_may_have_run && call.logical().lost_with(call.fingerprint(), lost, &slot);
                 call.logical().park(found.connection, slot, Some((outcome, report.clone())));
                 let error = Error::failover(outcome, report, error);
                 if again && is_same_host && trigger != Trigger::Demoted {

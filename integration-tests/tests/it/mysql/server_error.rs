@@ -6,8 +6,8 @@ use aurora_sim::{Cluster, Flavor};
 use aws_wrapper_core::error::{DriverClass, ErrorKind, RetryAdvice, TransactionOutcome};
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_mysql::mysql_async::prelude::Queryable;
-use aws_wrapper_mysql::mysql_async::{self, TxOpts};
-use aws_wrapper_mysql::{Conn, Error};
+use aws_wrapper_mysql::mysql_async::{self, Row, TxOpts};
+use aws_wrapper_mysql::{Conn, Error, Statement};
 use integration_tests::{
     MySql, Session, TestCluster, eventually, failovers, host_down, on_built, on_cluster,
 };
@@ -43,19 +43,31 @@ async fn failures(conn: &mut Conn, sql: &str) -> Vec<mysql_async::Error> {
     vec![
         conn.query_drop(sql).await.unwrap_err(),
         conn.query::<u32, _>(sql).await.unwrap_err(),
-        conn.query_iter(sql).await.map(drop).unwrap_err(),
+        read(conn, sql).await.unwrap_err(),
         conn.exec_drop(sql, ()).await.unwrap_err(),
         conn.exec_drop(&ours, ()).await.unwrap_err(),
         conn.exec_drop(&drivers, ()).await.unwrap_err(),
         conn.exec_batch(&ours, [()]).await.unwrap_err(),
-        conn.exec_iter(&ours, ()).await.map(drop).unwrap_err(),
+        read_prepared(conn, &ours).await.unwrap_err(),
         Queryable::query_drop(conn, sql).await.unwrap_err(),
-        Queryable::query_iter(conn, sql).await.map(drop).unwrap_err(),
+        read_by_trait(conn, sql).await.unwrap_err(),
         Queryable::exec_drop(conn, sql, ()).await.unwrap_err(),
         Queryable::exec_drop(conn, &drivers, ()).await.unwrap_err(),
         Queryable::exec_batch(conn, sql, [()]).await.unwrap_err(),
-        Queryable::exec_iter(conn, &drivers, ()).await.map(drop).unwrap_err(),
+        Queryable::exec::<Row, _, _>(conn, &drivers, ()).await.unwrap_err(),
     ]
+}
+
+async fn read(conn: &mut Conn, sql: &str) -> mysql_async::Result<()> {
+    conn.query_iter(sql).await?.drop_result().await
+}
+
+async fn read_prepared(conn: &mut Conn, statement: &Statement) -> mysql_async::Result<()> {
+    conn.exec_iter(statement, ()).await?.drop_result().await
+}
+
+async fn read_by_trait(conn: &mut impl Queryable, sql: &str) -> mysql_async::Result<()> {
+    conn.query_iter(sql).await?.drop_result().await
 }
 
 fn is_an_answer(error: mysql_async::Error, code: u32, what: &str) {

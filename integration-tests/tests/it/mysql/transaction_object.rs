@@ -337,6 +337,8 @@ fn a_wait_for_a_lock_that_took_too_long_keeps_the_transaction() {
         let error = Error::from(error);
         assert_eq!(error.kind(), ErrorKind::Driver(DriverClass::Other), "{error:?}");
         assert!(error.connection_usable(), "{error:?}");
+        assert_eq!(transaction.transaction_state(), TransactionState::Unknown);
+        transaction.ping().await.unwrap();
         assert_eq!(transaction.transaction_state(), TransactionState::InTransaction);
         transaction.commit().await.unwrap();
         first.run("ROLLBACK").await.unwrap();
@@ -382,6 +384,8 @@ fn a_deadlock_ends_the_transaction() {
         let error = first.run("UPDATE locked SET n = 1 WHERE id = 2").await.unwrap_err();
         assert_eq!(error.vendor_code(), Some(1213), "{error:?}");
         assert_eq!(error.retry_advice(), RetryAdvice::RetryTransaction, "{error:?}");
+        assert_eq!(first.transaction_state(), TransactionState::Unknown);
+        first.ping().await.unwrap();
         assert_eq!(first.transaction_state(), TransactionState::Idle);
         other.await.unwrap();
         cluster.replace_writer().await;
