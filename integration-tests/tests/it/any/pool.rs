@@ -14,6 +14,8 @@ type Pooled = <Driver as Adapter>::Pooled;
 type DriverSession = <Driver as Adapter>::Session;
 
 const LIMIT: Duration = Duration::from_secs(5);
+/// No connection is given up because the machine is busy.
+const PATIENT: (&str, &str) = ("pool_recycle_timeout_ms", "10s");
 
 fn pool(cluster: &TestCluster, params: &[(&str, &str)]) -> Pool<Pooled> {
     Pool::builder(cluster.connector::<Driver>(params)).build().unwrap()
@@ -72,7 +74,7 @@ fn a_checkout_waits_for_a_free_connection_and_not_for_ever() {
 fn an_open_transaction_ends_when_its_connection_is_given_back() {
     on_cluster::<Driver>(1, async |cluster| {
         cluster.log_table::<Driver>().await;
-        let pool = pool(cluster, &[]);
+        let pool = pool(cluster, &[PATIENT]);
         let mut session = pool.get().await.unwrap();
         let id = session.slot().id();
         session.run("BEGIN").await.unwrap();
@@ -91,7 +93,7 @@ fn an_open_transaction_ends_when_its_connection_is_given_back() {
 #[test]
 fn a_statement_that_failed_does_no_harm_to_its_connection() {
     on_cluster::<Driver>(1, async |cluster| {
-        let pool = pool(cluster, &[("pool_max_size", "1")]);
+        let pool = pool(cluster, &[("pool_max_size", "1"), PATIENT]);
         let mut ids = std::collections::BTreeSet::new();
         for _ in 0..20 {
             let mut session = pool.get().await.unwrap();

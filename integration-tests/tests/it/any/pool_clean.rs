@@ -80,8 +80,10 @@ const OPEN_WORK: &[&[&str]] = match Driver::ENGINE {
     _ => &[],
 };
 
+/// A pool with one connection, which is not given up because the machine is busy.
 fn pool(cluster: &TestCluster, reset: PoolReset) -> Pool<Pooled> {
-    Pool::builder(cluster.connector::<Driver>(&[])).max_size(1).reset(reset).build().unwrap()
+    let builder = Pool::builder(cluster.connector::<Driver>(&[])).max_size(1).reset(reset);
+    builder.recycle_timeout(LIMIT).build().unwrap()
 }
 
 fn cleaned(pool: &Pool<Pooled>) -> u64 {
@@ -243,7 +245,8 @@ fn what_a_hook_set_belongs_to_the_clean_session() {
             })
         });
         let connector = cluster.connector::<Driver>(&[]);
-        let pool = Pool::<Pooled>::builder(connector).max_size(1).post_create(hook).build().unwrap();
+        let builder = Pool::<Pooled>::builder(connector).max_size(1).recycle_timeout(LIMIT);
+        let pool = builder.post_create(hook).build().unwrap();
         let mut session = pool.writer().await.unwrap();
         let expected = session.ask(shown_by).await.unwrap();
         drop(session);

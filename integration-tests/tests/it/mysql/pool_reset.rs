@@ -1,6 +1,7 @@
 //! What a pool of `mysql_async` connections has to know to hand a session on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_wrapper_deadpool::PoolReset;
 use aws_wrapper_deadpool::mysql::{Object, Pool};
@@ -10,8 +11,10 @@ use integration_tests::{MySql, Session, TestCluster, on_cluster};
 
 const MODES: [PoolReset; 3] = [PoolReset::Auto, PoolReset::Always, PoolReset::Never];
 
+/// A pool with one connection, which is not given up because the machine is busy.
 fn pool(cluster: &TestCluster, reset: PoolReset) -> Pool {
-    Pool::builder(cluster.connector::<MySql>(&[])).max_size(1).reset(reset).build().unwrap()
+    let builder = Pool::builder(cluster.connector::<MySql>(&[])).max_size(1).reset(reset);
+    builder.recycle_timeout(Duration::from_secs(10)).build().unwrap()
 }
 
 fn cleaned(pool: &Pool) -> u64 {
@@ -105,7 +108,8 @@ fn a_result_that_was_not_read_to_its_end_is_nothing_to_the_next_user() {
 #[test]
 fn a_result_that_is_too_long_to_be_read_costs_the_connection() {
     on_cluster::<MySql>(1, async |cluster| {
-        let pool = pool(cluster, PoolReset::Auto);
+        let connector = cluster.connector::<MySql>(&[("pool_recycle_timeout_ms", "500")]);
+        let pool = Pool::builder(connector).max_size(1).build().unwrap();
         let mut conn = pool.get().await.unwrap();
         let id = conn.slot().id();
         let endless = "SELECT 1 UNION ALL SELECT SLEEP(3) UNION ALL SELECT SLEEP(30)";
@@ -206,7 +210,8 @@ fn a_cleaned_session_is_that_of_a_new_connection() {
         let mut fresh = connector.connect().await.unwrap();
         let expected = variables(&mut fresh).await;
         assert_eq!((&*expected["net_read_timeout"], &*expected["time_zone"]), ("77", "+02:00"));
-        let pool = Pool::builder(connector).max_size(1).build().unwrap();
+        let pool =
+            Pool::builder(connector).max_size(1).recycle_timeout(Duration::from_secs(10)).build().unwrap();
         let mut conn = pool.get().await.unwrap();
         let id = conn.slot().id();
         conn.run(
@@ -306,7 +311,8 @@ fn a_database_or_role_that_was_chosen_unseen_is_not_handed_on() {
                 }
                 let connector = builder.build().unwrap();
                 let expected = connector.connect().await.unwrap().ask(WHERE).await.unwrap();
-                let pool = Pool::builder(connector).max_size(1).build().unwrap();
+                let pool = Pool::builder(connector).max_size(1).recycle_timeout(Duration::from_secs(10));
+                let pool = pool.build().unwrap();
                 for sql in ["USE mysql", "CALL app.becomes()", "SET ROLE other"] {
                     let mut conn = pool.get().await.unwrap();
                     sql.ignore(&mut *conn).await.unwrap();

@@ -5,10 +5,13 @@ use aws_wrapper_mysql::mysql_async::TxOpts;
 use integration_tests::{MySql, on_cluster};
 use tokio::time::Instant;
 
+/// No connection is given up because the machine is busy.
+const PATIENT: [(&str, &str); 1] = [("pool_recycle_timeout_ms", "10s")];
+
 #[test]
 fn a_result_that_was_read_in_part_does_not_disturb_the_next_user() {
     on_cluster::<MySql>(1, async |cluster| {
-        let pool = Pool::builder(cluster.connector::<MySql>(&[])).max_size(1).build().unwrap();
+        let pool = Pool::builder(cluster.connector::<MySql>(&PATIENT)).max_size(1).build().unwrap();
         let start = Instant::now();
         let mut ids = std::collections::BTreeSet::new();
         for _ in 0..10 {
@@ -31,7 +34,7 @@ fn a_result_that_was_read_in_part_does_not_disturb_the_next_user() {
 fn a_transaction_that_was_dropped_holds_no_locks() {
     on_cluster::<MySql>(1, async |cluster| {
         cluster.log_table::<MySql>().await;
-        let pool = Pool::builder(cluster.connector::<MySql>(&[])).max_size(1).build().unwrap();
+        let pool = Pool::builder(cluster.connector::<MySql>(&PATIENT)).max_size(1).build().unwrap();
         let mut conn = pool.get().await.unwrap();
         let mut transaction = conn.start_transaction(TxOpts::default()).await.unwrap();
         transaction.query_drop("INSERT INTO log VALUES (1)").await.unwrap();

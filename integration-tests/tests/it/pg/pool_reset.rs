@@ -11,8 +11,10 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(5);
 const CHANNELS: &str = "SELECT count(*) FROM pg_listening_channels()";
 
+/// A pool with one connection, which is not given up because the machine is busy.
 fn pool(cluster: &TestCluster, reset: PoolReset) -> Pool {
-    Pool::builder(cluster.connector::<Pg>(&[])).max_size(1).reset(reset).build().unwrap()
+    let builder = Pool::builder(cluster.connector::<Pg>(&[])).max_size(1).reset(reset);
+    builder.recycle_timeout(Duration::from_secs(10)).build().unwrap()
 }
 
 fn cleaned(pool: &Pool) -> u64 {
@@ -128,7 +130,8 @@ fn a_role_that_belongs_to_the_user_comes_back() {
 #[test]
 fn a_stream_of_the_driver_holds_up_nobody() {
     on_cluster::<Pg>(1, async |cluster| {
-        let pool = pool(cluster, PoolReset::Auto);
+        let connector = cluster.connector::<Pg>(&[("pool_recycle_timeout_ms", "500")]);
+        let pool = Pool::builder(connector).max_size(1).build().unwrap();
         let client = pool.get().await.unwrap();
         let copy = client.copy_out("COPY (SELECT generate_series(1, 500000)) TO STDOUT").await.unwrap();
         let stream = copy.into_driver();

@@ -35,7 +35,8 @@ fn a_connection_from_which_rows_are_still_read_does_not_go_back() {
 fn a_transaction_that_was_dropped_is_rolled_back_and_its_connection_used_again() {
     on_cluster::<Pg>(1, async |cluster| {
         cluster.log_table::<Pg>().await;
-        let pool = Pool::builder(cluster.connector::<Pg>(&[])).max_size(1).build().unwrap();
+        let pool =
+            Pool::builder(cluster.connector::<Pg>(&[])).max_size(1).recycle_timeout(LIMIT).build().unwrap();
         let mut ids = std::collections::BTreeSet::new();
         for _ in 0..20 {
             let mut client = pool.get().await.unwrap();
