@@ -126,7 +126,7 @@ fn a_result_that_is_too_long_to_be_read_costs_the_connection() {
 fn a_procedure_that_begins_and_fails_does_not_swallow_the_next_write() {
     on_cluster::<MySql>(1, async |cluster| {
         set_up(cluster).await;
-        for reset in [PoolReset::Auto, PoolReset::Always] {
+        for reset in MODES {
             let pool = pool(cluster, reset);
             let mut conn = pool.get().await.unwrap();
             conn.run("CALL fails()").await.unwrap_err();
