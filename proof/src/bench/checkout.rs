@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use aws_wrapper_deadpool::Pool;
 
-use crate::bench::calls::{QUERIES, pairs};
+use crate::bench::calls::{Goals, QUERIES, pairs};
 use crate::bench::goal::Goal;
 use crate::bench::plan::Plan;
 use crate::bench::relay::Relay;
@@ -37,7 +37,7 @@ pub async fn measure<D: Driver>(plan: &Plan) -> Result<Findings, AnyError> {
             async |pool| used::<D>(pool, sql).await,
         );
         let name = format!("checkout, {name} as text, return; `auto` against `never`");
-        findings.rows.extend(both.await?.rows(&name, Default::default()));
+        findings.rows.extend(both.await?.rows(&name, Goals::default()));
     }
     drop((auto, never));
     for (mode, sql, more, what) in [

@@ -64,7 +64,7 @@ fn after_many(number: u32) {
                 is_refused(
                     Queryable::exec_first::<Row, _, _>(&mut conn, handle.clone(), ()).await.unwrap_err(),
                 );
-                is_refused(Queryable::exec_batch(&mut conn, &handle, [()]).await.unwrap_err());
+                is_refused(Queryable::exec_batch(&mut conn, handle.clone(), [()]).await.unwrap_err());
                 is_refused(Queryable::exec_iter(&mut conn, handle, ()).await.map(drop).unwrap_err());
                 is_refused(
                     Queryable::exec_stream::<Row, _, _>(&mut conn, handle, ()).await.map(drop).unwrap_err(),
