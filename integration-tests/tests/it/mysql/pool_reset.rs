@@ -189,6 +189,22 @@ fn another_user_is_never_handed_on() {
     });
 }
 
+/// What is done to a connection that took the place of a lost one is not watched from its beginning.
+#[test]
+fn a_database_that_was_entered_after_a_failover_is_not_handed_on() {
+    on_cluster::<MySql>(2, async |cluster| {
+        set_up(cluster).await;
+        let pool = pool(cluster, PoolReset::Auto);
+        let mut conn = pool.writer().await.unwrap();
+        cluster.replace_writer().await;
+        conn.ask("SELECT 1").await.unwrap_err();
+        conn.run("USE mysql").await.unwrap();
+        assert_eq!(conn.ask("SELECT DATABASE()").await.unwrap(), "mysql");
+        drop(conn);
+        assert_eq!(pool.writer().await.unwrap().ask("SELECT DATABASE()").await.unwrap(), "app");
+    });
+}
+
 /// All variables of a session but those that tell sessions apart.
 async fn variables(conn: &mut aws_wrapper_mysql::Conn) -> BTreeMap<String, String> {
     let all = conn.query::<(String, String), _>("SHOW SESSION VARIABLES").await.unwrap();
