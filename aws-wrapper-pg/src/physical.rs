@@ -39,6 +39,10 @@ impl Physical {
     }
 
     /// The driver's client.
+    ///
+    /// Its `check_connection` is not answered: that is a bare synchronization, and of two answers to one the second is kept
+    /// from the driver, because a `COPY` that is refused makes one too many. Run an empty statement in its place, as
+    /// [`Client::check_connection`](crate::Client::check_connection) does.
     pub fn client(&self) -> &tokio_postgres::Client {
         &self.client
     }
