@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use aws_wrapper_mysql::core::error::RetryAdvice;
+use aws_wrapper_mysql::core::retry::RetryPolicy;
 use aws_wrapper_mysql::{Connector, Error};
 
 #[tokio::main]
@@ -24,9 +25,16 @@ async fn main() -> Result<(), Error> {
     let connector = Connector::builder().url(&url)?.build()?;
     let mut conn = connector.connect().await?;
     conn.query_drop("create table if not exists visits (at timestamp default current_timestamp)").await?;
+    // A visit that was lost on the way may have been written: one too many does no harm here.
+    let policy = RetryPolicy::default().idempotent();
     for number in 1.. {
-        match conn.query_drop("insert into visits values ()").await.map_err(Error::from) {
-            Ok(()) => println!("row {number} written by {}", conn.slot().routed_host()),
+        let mut tries = 0;
+        let written = conn.retry_statement(policy, |mut conn| {
+            tries += 1;
+            async move { conn.query_drop("insert into visits values ()").await }
+        });
+        match written.await.map_err(Error::from) {
+            Ok(()) => println!("row {number} written by {} at try {tries}", conn.slot().routed_host()),
             Err(error) => {
                 println!("row {number}: {error}");
                 if error.retry_advice() == RetryAdvice::DoNotRetry {

@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use aws_wrapper_pg::core::error::RetryAdvice;
+use aws_wrapper_pg::core::retry::RetryPolicy;
 use aws_wrapper_pg::{Connector, Error};
 
 #[tokio::main]
@@ -25,9 +26,16 @@ async fn main() -> Result<(), Error> {
     let client = connector.connect().await?;
     client.batch_execute("create table if not exists visits (at timestamptz default now())").await?;
     let insert = "insert into visits default values returning inet_server_addr()::text";
+    // A visit that was lost on the way may have been written: one too many does no harm here.
+    let policy = RetryPolicy::default().idempotent();
     for number in 1.. {
-        match client.query_one(insert, &[]).await {
-            Ok(row) => println!("row {number} written by {}", row.get::<_, &str>(0)),
+        let mut tries = 0;
+        let written = client.retry_statement(policy, |client| {
+            tries += 1;
+            async move { client.query_one(insert, &[]).await }
+        });
+        match written.await {
+            Ok(row) => println!("row {number} written by {} at try {tries}", row.get::<_, &str>(0)),
             Err(error) => {
                 println!("row {number}: {error}");
                 if error.retry_advice() == RetryAdvice::DoNotRetry {
