@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::chaos::history::{At, Failure, History, Row, Stage, Told, Write};
-use aws_wrapper_core::error::{ErrorKind, TransactionOutcome};
+use crate::chaos::history::{At, Expected, Failure, History, Quote, Row, Stage, Told, Write};
+use crate::chaos::target::mischief::MARK;
+use aws_wrapper_core::error::{DriverClass, ErrorKind, TransactionOutcome};
 
 /// A promise that was not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +35,17 @@ pub enum Rule {
     Deadline,
     /// What an error says of a write and of its transaction is true.
     Truth,
+    /// What a server says of a statement comes back as that, and the session goes on.
+    ServersOwn,
+    /// Whatever one borrower does to a session, the next one finds it as new.
+    CleanSession,
     /// Nothing is left over at the end, and everybody works again.
     NothingLeft,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::NothingLost,
         Self::NothingDoubled,
         Self::WritesAtTheWriter,
@@ -48,6 +53,8 @@ impl Rule {
         Self::OwnAnswer,
         Self::Deadline,
         Self::Truth,
+        Self::ServersOwn,
+        Self::CleanSession,
         Self::NothingLeft,
     ];
 
@@ -61,6 +68,8 @@ impl Rule {
             Self::OwnAnswer => "an answer belongs to its question",
             Self::Deadline => "no call takes longer than its deadline",
             Self::Truth => "errors tell the truth about writes and transactions",
+            Self::ServersOwn => "an error of a living session is the server's own",
+            Self::CleanSession => "a connection comes out of the pool with a clean session",
             Self::NothingLeft => "nothing leaks, and everybody works again",
         }
     }
@@ -80,6 +89,8 @@ pub fn check(history: &History) -> Vec<Violation> {
         found.write(write);
     }
     found.looks();
+    found.left_behind();
+    found.quotes();
     found.slow();
     for leftover in &history.leftovers {
         found.add(Rule::NothingLeft, leftover.clone());
@@ -140,6 +151,9 @@ impl Found<'_> {
                     self.about(Rule::Truth, write, &format!("{said}, but the rows are there"));
                 }
             }
+            Told::Nothing if present > 0 && write.stage == Stage::Doomed => {
+                self.about(Rule::Truth, write, "nothing may commit it, but the rows are there");
+            }
             _ => {}
         }
     }
@@ -167,7 +181,13 @@ impl Found<'_> {
             self.about(Rule::Truth, write, "told that no transaction was open, but one was");
         }
         if write.stage == Stage::Commit
-            && matches!(failure.kind, ErrorKind::Failover(_))
+            && matches!(
+                failure.kind,
+                ErrorKind::Failover(_)
+                    | ErrorKind::Driver(
+                        DriverClass::Network | DriverClass::SessionTerminated | DriverClass::Other
+                    )
+            )
             && failure.outcome == TransactionOutcome::NotInTransaction
         {
             self.about(Rule::Truth, write, "a commit failed, and the error knows of no transaction");
@@ -203,6 +223,37 @@ impl Found<'_> {
         }
     }
 
+    fn left_behind(&mut self) {
+        for left in &self.history.left_behind {
+            let line = format!(
+                "worker {} found {} in a session of {} {}; {}",
+                left.worker,
+                left.what,
+                left.instance,
+                span(left.began, left.ended),
+                self.history.around(left.began, left.ended)
+            );
+            self.add(Rule::CleanSession, line);
+        }
+    }
+
+    fn quotes(&mut self) {
+        for quote in &self.history.quotes {
+            let is_disturbed = self.history.has_incident(quote.began, quote.ended);
+            if let Some((rule, what)) = misquotes(quote, is_disturbed) {
+                let line = format!(
+                    "worker {}, {} {}: {what}; {}; {}",
+                    quote.worker,
+                    quote.call,
+                    span(quote.began, quote.ended),
+                    described(&quote.failure),
+                    self.history.around(quote.began, quote.ended)
+                );
+                self.add(rule, line);
+            }
+        }
+    }
+
     fn slow(&mut self) {
         for slow in &self.history.slow {
             if slow.took <= slow.limit {
@@ -225,10 +276,7 @@ impl Found<'_> {
         let told = match &write.told {
             Told::Done => "acknowledged".to_owned(),
             Told::Nothing => "dropped before its answer".to_owned(),
-            Told::Failed(failure) => format!(
-                "failed with {:?}, transaction {:?}, may have run: {}: {}",
-                failure.kind, failure.outcome, failure.may_have_run, failure.text
-            ),
+            Told::Failed(failure) => described(failure),
         };
         let line = format!(
             "worker {}, write of {:?} ({:?}) {}: {what}; {told}; {}",
@@ -246,16 +294,44 @@ impl Found<'_> {
 fn denies(stage: Stage, failure: &Failure) -> Option<&'static str> {
     match stage {
         Stage::Begin | Stage::Open => Some("its commit was never sent"),
-        Stage::Commit if failure.outcome == TransactionOutcome::RolledBack => {
+        Stage::Doomed => Some("nothing may commit it"),
+        Stage::Commit | Stage::Helped if failure.outcome == TransactionOutcome::RolledBack => {
             Some("told that it was rolled back")
         }
-        Stage::Alone | Stage::Commit
+        Stage::Alone | Stage::Commit | Stage::Helped
             if !failure.may_have_run && failure.outcome != TransactionOutcome::Unknown =>
         {
             Some("told that it cannot have run")
         }
         _ => None,
     }
+}
+
+/// If words are in an error that should not be there: why not.
+fn misquotes(quote: &Quote, is_disturbed: bool) -> Option<(Rule, &'static str)> {
+    let failure = &quote.failure;
+    let words = failure.quotes?;
+    if words != MARK {
+        let is_strange = quote.expected == Expected::Nothing;
+        return is_strange.then_some((Rule::CleanSession, "the session is not as a new one"));
+    }
+    match (quote.expected, failure.kind) {
+        (Expected::Error, ErrorKind::Driver(DriverClass::Other)) if failure.is_usable => None,
+        (Expected::Cause, ErrorKind::RolledBack) => None,
+        (Expected::Cause, ErrorKind::Driver(DriverClass::Other)) | (Expected::Nothing, _) => {
+            Some((Rule::OwnAnswer, "got the error of another call"))
+        }
+        // The session does not live if its server was hit after it had answered.
+        _ if is_disturbed => None,
+        _ => Some((Rule::ServersOwn, "an error of the server was made something else")),
+    }
+}
+
+fn described(failure: &Failure) -> String {
+    format!(
+        "failed with {:?}, transaction {:?}, may have run: {}: {}",
+        failure.kind, failure.outcome, failure.may_have_run, failure.text
+    )
 }
 
 fn span(began: At, ended: At) -> String {

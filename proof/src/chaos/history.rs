@@ -6,6 +6,7 @@ use aws_wrapper_core::Error;
 use aws_wrapper_core::error::{DriverClass, ErrorKind, FailoverOutcome, TransactionOutcome};
 
 use crate::chaos::schedule::Fault;
+use crate::chaos::target::mischief::MARK;
 
 /// A moment, from the start of the schedule.
 pub type At = Duration;
@@ -34,19 +35,23 @@ pub struct Failure {
     pub may_have_run: bool,
     /// Whether the connection can be used for the next call.
     pub is_usable: bool,
-    /// The whole text.
+    /// The whole text, with that of the errors below it.
     pub text: String,
+    /// Which of the words that say too much stands in it.
+    pub quotes: Option<&'static str>,
 }
 
 impl Failure {
     /// What `error` says.
     pub fn of(error: &Error) -> Self {
+        let text = with_sources(error);
         Self {
             kind: error.kind(),
             outcome: error.transaction_outcome(),
             may_have_run: error.statement_may_have_run(),
             is_usable: error.connection_usable(),
-            text: format!("{error}"),
+            quotes: TELLING.iter().copied().find(|words| text.contains(words)),
+            text,
         }
     }
 
@@ -70,6 +75,31 @@ impl Failure {
     }
 }
 
+/// [`MARK`], and how a server complains of what somebody else has left behind in the session.
+const TELLING: &[&str] = &[
+    MARK,
+    "relation \"chaos\" does not exist",
+    "current transaction is aborted",
+    "was not locked with LOCK TABLES",
+    "in a READ ONLY transaction",
+    "information_schema",
+    "No database selected",
+    "XAER_",
+];
+
+fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let below = error.to_string();
+        if !text.contains(&below) {
+            text = format!("{text}, because of: {below}");
+        }
+        next = error.source();
+    }
+    text
+}
+
 /// How far a transaction came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -82,6 +112,10 @@ pub enum Stage {
     Open,
     /// Its commit was sent.
     Commit,
+    /// It is in the hands of a helper that may run it again, and its commit may have been sent.
+    Helped,
+    /// It began, and nothing may ever commit it.
+    Doomed,
 }
 
 /// A write, of one row or, in a transaction, of several.
@@ -120,6 +154,52 @@ pub struct Look {
     pub own_row: Option<(i64, bool)>,
     /// Whether it is the answer to this question.
     pub answers: bool,
+}
+
+/// Something that was left behind in a session that came out of the pool.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Leftover {
+    /// The worker that found it.
+    pub worker: u32,
+    /// When it was looked for.
+    pub began: At,
+    /// When the answer was there.
+    pub ended: At,
+    /// Whose session.
+    pub instance: String,
+    /// What.
+    pub what: String,
+}
+
+/// What a call may say of errors that mischief causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expected {
+    /// It asks for one.
+    Error,
+    /// One may be the cause of a commit that was refused.
+    Cause,
+    /// Nothing.
+    Nothing,
+}
+
+/// An error with words in it that tell where it comes from.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Quote {
+    /// The worker.
+    pub worker: u32,
+    /// Which call failed.
+    pub call: &'static str,
+    /// When it was made.
+    pub began: At,
+    /// When it failed.
+    pub ended: At,
+    /// Whether these words may be in it.
+    pub expected: Expected,
+    /// The error.
+    pub failure: Failure,
 }
 
 /// A call that took long, or has not ended.
@@ -184,6 +264,10 @@ pub struct History {
     pub writes: Vec<Write>,
     /// Reads of the writer that are of interest: from a reader, without the own row, or with another answer.
     pub looks: Vec<Look>,
+    /// What was left behind in sessions.
+    pub left_behind: Vec<Leftover>,
+    /// Errors that tell where they come from.
+    pub quotes: Vec<Quote>,
     /// Calls that took long.
     pub slow: Vec<Slow>,
     /// Who was the writer when, oldest first.
@@ -217,6 +301,13 @@ impl History {
             })
             .collect();
         if near.is_empty() { "no fault near".to_owned() } else { near.join(", ") }
+    }
+
+    /// Whether a fault was played at some moment of a call.
+    pub fn has_incident(&self, began: At, ended: At) -> bool {
+        self.incidents
+            .iter()
+            .any(|incident| incident.from <= ended && incident.until.is_none_or(|until| until >= began))
     }
 
     /// Whether the wrapper could not be expected to know the writer at some moment of a call: there was none, it has just

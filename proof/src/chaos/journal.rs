@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::chaos::history::{At, Look, Slow, Write};
+use crate::chaos::history::{At, Leftover, Look, Quote, Slow, Write};
 
 /// Shared by all workers of a schedule.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Journal {
 pub(crate) struct Notes {
     pub(crate) writes: Vec<Write>,
     pub(crate) looks: Vec<Look>,
+    pub(crate) left_behind: Vec<Leftover>,
+    pub(crate) quotes: Vec<Quote>,
     pub(crate) slow: Vec<Slow>,
     /// Calls by kind.
     pub(crate) calls: BTreeMap<&'static str, u64>,

@@ -43,6 +43,8 @@ pub struct Outcome {
     pub faults: BTreeMap<Fault, u64>,
     /// Faults the cluster was in no state for.
     pub impossible: BTreeMap<Fault, u64>,
+    /// Why.
+    pub reasons: Vec<String>,
     /// Calls by kind.
     pub calls: BTreeMap<&'static str, u64>,
     /// Errors by call and kind.
@@ -77,7 +79,7 @@ impl Stand {
     pub async fn start<T: Target>() -> Result<Self, AnyError> {
         let cluster = Cluster::builder().engine(T::ENGINE).instances(3).start().await?;
         let mut admin = T::admin(cluster.direct_address(&cluster.writer())).await?;
-        for sql in T::CREATE {
+        for sql in T::CREATE.iter().chain(T::TOOLS) {
             admin.run(sql).await?;
         }
         Ok(Self { cluster: Arc::new(cluster), next_id: 1, settled: None })
@@ -270,10 +272,14 @@ fn judge(
     };
     let faults = count(&mut played.incidents.iter().map(|incident| incident.fault));
     let impossible = count(&mut played.impossible.iter().map(|(fault, _)| *fault));
+    let reasons =
+        played.impossible.iter().map(|(fault, reason)| format!("{}: {reason}", fault.name())).collect();
     let tolerated = notes.looks.len() as u64;
     let history = History {
         writes: notes.writes,
         looks: notes.looks,
+        left_behind: notes.left_behind,
+        quotes: notes.quotes,
         slow: notes.slow,
         terms: played.terms,
         incidents: played.incidents,
@@ -293,6 +299,7 @@ fn judge(
         violations: check(&history),
         faults,
         impossible,
+        reasons,
         calls: notes.calls,
         errors: notes.errors,
         writes,

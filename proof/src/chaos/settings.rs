@@ -52,6 +52,8 @@ pub(crate) struct Limits {
     pub(crate) call: Duration,
     /// A transaction: each of its calls may be slow on a host that lives, one may fail.
     pub(crate) transaction: Duration,
+    /// A transaction by a helper that runs it three times, or with errors ignored: as many calls may fail.
+    pub(crate) helper: Duration,
     /// A checkout: waiting, a check of an idle connection, opening another one.
     pub(crate) checkout: Duration,
     /// A checkout of a reader: the same at each reader, then at the writer.
@@ -72,6 +74,7 @@ impl Limits {
         Self {
             call,
             transaction: call + SLACK,
+            helper: (call + SLACK) * 3,
             checkout,
             readers: checkout * 3,
             learning: REFRESH + CHECK + CHECK + SLACK,

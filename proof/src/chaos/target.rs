@@ -1,5 +1,6 @@
 //! What chaos asks of an adapter, so that one text serves both engines.
 
+pub mod mischief;
 pub mod mysql;
 pub mod pg;
 
@@ -9,8 +10,8 @@ use std::net::SocketAddr;
 use aurora_sim::Engine;
 use aws_wrapper_core::Result;
 use aws_wrapper_core::services::Services;
-use aws_wrapper_deadpool::adapter::Adapter;
 
+use self::mischief::Mischief;
 use crate::chaos::history::Stage;
 use crate::driver::AnyError;
 
@@ -26,10 +27,12 @@ pub struct Seen {
     pub is_reader: bool,
     /// Whether the row is there.
     pub has_row: bool,
+    /// What is not as in a new session, in words.
+    pub left_behind: String,
 }
 
 /// An adapter under test.
-pub trait Target: Adapter {
+pub trait Target: Mischief {
     /// The servers it talks to.
     const ENGINE: Engine;
     /// Whether there are notifications.
@@ -65,7 +68,7 @@ pub trait Target: Adapter {
         stage: &mut Stage,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Asks who answers, and for a row.
+    /// Asks who answers, for a row, and whether the session is as a new one.
     fn look(client: &mut Self::Client, nonce: i64, id: i64) -> impl Future<Output = Result<Seen>> + Send;
 
     /// Waits for notifications and notes each, until told to stop. Returns at once where there are none.

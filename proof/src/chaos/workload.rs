@@ -1,5 +1,7 @@
 //! The application: writers, readers and listeners on one pool.
 
+mod mischief;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use aws_wrapper_deadpool::{Object, Pool};
 use fastrand::Rng;
 use tokio::time::{sleep, timeout};
 
-use crate::chaos::history::{Failure, Look, Stage, Told, Write};
+use crate::chaos::history::{At, Expected, Failure, Leftover, Look, Quote, Stage, Told, Write};
 use crate::chaos::journal::Journal;
 use crate::chaos::settings::Limits;
 use crate::chaos::target::Target;
@@ -25,36 +27,51 @@ pub(crate) struct Worker<T: Target> {
 const PAUSE: Duration = Duration::from_millis(20);
 /// One of so many writes is dropped before its answer.
 const DROPPED: u32 = 40;
+/// One of so many connections is given back with something left behind in its session.
+const SOILED: u8 = 6;
 
 impl<T: Target> Worker<T> {
     /// Writes through connections to the writer, and reads back.
     pub(crate) async fn write(mut self) {
-        while !self.journal.is_over() {
+        'checkout: while !self.journal.is_over() {
             let Some(mut client) = self.writer().await else { continue };
+            // What the one before left behind is seen or felt.
+            if self.random.bool() && self.look(&mut client, None).await.is_none() {
+                continue;
+            }
+            let mut is_soiled = self.random.u8(..SOILED) == 0;
             for _ in 0..self.random.u8(1..5) {
-                let is_done = match self.random.u8(..10) {
-                    0..5 => self.insert(&mut client).await,
-                    5..8 => self.insert_two(&mut client).await,
-                    _ => self.look(&mut client, None).await,
+                let is_done = match self.random.u8(..24) {
+                    0..10 => self.insert(&mut client).await,
+                    10..16 => self.insert_two(&mut client).await,
+                    16..20 => self.look(&mut client, None).await,
+                    _ => self.mischief(&mut client).await,
                 };
-                let Some(last) = is_done else { break };
+                let Some(last) = is_done else {
+                    is_soiled = false;
+                    break;
+                };
                 if last > 0 && self.random.u8(..4) == 0 {
                     // On another connection: the pool has to know the writer, too.
                     drop(client);
-                    let Some(other) = self.writer().await else { break };
+                    let Some(other) = self.writer().await else { continue 'checkout };
                     client = other;
                     if self.look(&mut client, Some(last)).await.is_none() {
+                        is_soiled = false;
                         break;
                     }
                 }
                 sleep(Duration::from_millis(self.random.u64(5..40))).await;
+            }
+            if is_soiled {
+                self.soil(&mut client).await;
             }
         }
     }
 
     /// Reads from readers.
     pub(crate) async fn read(mut self) {
-        while !self.journal.is_over() {
+        'checkout: while !self.journal.is_over() {
             let checkout =
                 self.journal.call(self.number, "reader checkout", self.limits.readers, self.pool.reader());
             let mut client = match checkout.await {
@@ -67,9 +84,12 @@ impl<T: Target> Worker<T> {
             };
             for _ in 0..self.random.u8(1..5) {
                 if self.ask(&mut client, "read", 0).await.is_none() {
-                    break;
+                    continue 'checkout;
                 }
                 sleep(Duration::from_millis(self.random.u64(5..40))).await;
+            }
+            if self.random.u8(..SOILED) == 0 {
+                self.soil_session(&mut client, T::READER_DIRT).await;
             }
         }
     }
@@ -136,14 +156,9 @@ impl<T: Target> Worker<T> {
         } else {
             told(self.journal.call(self.number, "insert", self.limits.call, call).await)
         };
-        self.wrote(Write {
-            worker: self.number,
-            ids,
-            began,
-            ended: self.journal.now(),
-            stage: Stage::Alone,
-            told,
-        })
+        let stage = Stage::Alone;
+        let write = Write { worker: self.number, ids, began, ended: self.journal.now(), stage, told };
+        self.wrote("insert", Expected::Nothing, write)
     }
 
     async fn insert_two(&mut self, client: &mut T::Client) -> Option<i64> {
@@ -152,23 +167,32 @@ impl<T: Target> Worker<T> {
         let mut stage = Stage::Begin;
         let call = T::insert_two(client, ids.start, &mut stage);
         let told = told(self.journal.call(self.number, "transaction", self.limits.transaction, call).await);
-        self.wrote(Write { worker: self.number, ids, began, ended: self.journal.now(), stage, told })
+        let write = Write { worker: self.number, ids, began, ended: self.journal.now(), stage, told };
+        self.wrote("transaction", Expected::Nothing, write)
     }
 
-    fn wrote(&self, write: Write) -> Option<i64> {
+    fn wrote(&self, call: &'static str, expected: Expected, write: Write) -> Option<i64> {
         let last = write.ids.end - 1;
         let result = match &write.told {
             Told::Done => Some(last),
             Told::Nothing => None,
             Told::Failed(failure) => {
-                let call = if write.stage == Stage::Alone { "insert" } else { "transaction" };
-                self.journal.error(call, &failure.name());
+                self.failed(call, write.began, expected, failure);
                 // What a pool's user does: repeat on the same connection when the error allows it.
                 failure.is_usable.then_some(0)
             }
         };
         self.journal.note(|notes| notes.writes.push(write));
         result
+    }
+
+    fn failed(&self, call: &'static str, began: At, expected: Expected, failure: &Failure) {
+        self.journal.error(call, &failure.name());
+        if failure.quotes.is_some() {
+            let (ended, failure) = (self.journal.now(), failure.clone());
+            let quote = Quote { worker: self.number, call, began, ended, expected, failure };
+            self.journal.note(|notes| notes.quotes.push(quote));
+        }
     }
 
     async fn look(&mut self, client: &mut T::Client, own: Option<i64>) -> Option<i64> {
@@ -182,10 +206,20 @@ impl<T: Target> Worker<T> {
         let seen = match self.journal.call(self.number, what, self.limits.call, call).await {
             Ok(seen) => seen,
             Err(error) => {
-                self.journal.error(what, &Failure::of(&error).name());
+                self.failed(what, began, Expected::Nothing, &Failure::of(&error));
                 return error.connection_usable().then_some(0);
             }
         };
+        if !seen.left_behind.is_empty() {
+            let left = Leftover {
+                worker: self.number,
+                began,
+                ended: self.journal.now(),
+                instance: seen.instance.clone(),
+                what: seen.left_behind,
+            };
+            self.journal.note(|notes| notes.left_behind.push(left));
+        }
         let is_strict = what == "strict read";
         let misses = id != 0 && !seen.has_row;
         let answers = seen.nonce == nonce;

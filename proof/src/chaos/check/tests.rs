@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_wrapper_core::error::{DriverClass, ErrorKind, FailoverOutcome, TransactionOutcome};
 
 use super::*;
-use crate::chaos::history::{Incident, Look, Slow, Term};
+use crate::chaos::history::{Incident, Leftover, Look, Slow, Term};
 use crate::chaos::schedule::Fault;
 
 fn at(seconds: f64) -> At {
@@ -46,7 +46,11 @@ fn term(instance: &str, from: f64, until: Option<f64>) -> Term {
 }
 
 fn failed(kind: ErrorKind, outcome: TransactionOutcome, may_have_run: bool) -> Told {
-    Told::Failed(Failure { kind, outcome, may_have_run, is_usable: true, text: "forged".to_owned() })
+    Told::Failed(failure(kind, outcome, may_have_run))
+}
+
+fn failure(kind: ErrorKind, outcome: TransactionOutcome, may_have_run: bool) -> Failure {
+    Failure { kind, outcome, may_have_run, is_usable: true, text: "forged".to_owned(), quotes: None }
 }
 
 fn look(began: f64, is_reader: bool, own_row: Option<(i64, bool)>, answers: bool) -> Look {
@@ -61,6 +65,7 @@ fn broken(history: &History, rules: &[Rule]) {
     assert_eq!(found, rules, "{violations:#?}");
 }
 
+const OTHER: ErrorKind = ErrorKind::Driver(DriverClass::Other);
 const SWITCHED: ErrorKind = ErrorKind::Failover(FailoverOutcome::Succeeded);
 const UNKNOWN: ErrorKind = ErrorKind::Failover(FailoverOutcome::TransactionUnknown);
 
@@ -211,6 +216,124 @@ fn an_error_that_forgets_the_transaction_is_found() {
     let told = failed(UNKNOWN, TransactionOutcome::NotInTransaction, true);
     history.writes.push(write(5..6, 2.0, Stage::Commit, told));
     broken(&history, &[Rule::Truth]);
+}
+
+#[test]
+fn an_acknowledged_commit_of_a_transaction_that_failed_is_found() {
+    let mut history = good();
+    let refused = failed(ErrorKind::RolledBack, TransactionOutcome::RolledBack, false);
+    history.writes.push(write(5..7, 2.0, Stage::Commit, refused));
+    broken(&history, &[]);
+    history.writes.push(write(7..9, 2.0, Stage::Commit, Told::Done));
+    broken(&history, &[Rule::NothingLost]);
+}
+
+#[test]
+fn an_error_that_leaves_the_transaction_to_the_caller_after_its_commit_is_found() {
+    let mut history = good();
+    let told = failed(OTHER, TransactionOutcome::NotInTransaction, true);
+    history.writes.push(write(5..7, 2.0, Stage::Commit, told));
+    broken(&history, &[Rule::Truth]);
+}
+
+#[test]
+fn a_row_that_a_helper_said_was_rolled_back_is_found() {
+    for told in [
+        failed(ErrorKind::RolledBack, TransactionOutcome::RolledBack, false),
+        failed(SWITCHED, TransactionOutcome::NotInTransaction, false),
+    ] {
+        let mut history = good();
+        history.writes.push(write(5..6, 2.0, Stage::Helped, told));
+        broken(&history, &[]);
+        history.rows.push(row(5, "i-1"));
+        broken(&history, &[Rule::Truth]);
+    }
+    let mut history = good();
+    history.writes.push(write(5..6, 2.0, Stage::Helped, failed(UNKNOWN, TransactionOutcome::Unknown, true)));
+    history.rows.push(row(5, "i-1"));
+    broken(&history, &[]);
+}
+
+#[test]
+fn a_row_of_a_transaction_that_was_left_open_is_found() {
+    let said = failed(OTHER, TransactionOutcome::NotInTransaction, true);
+    for told in [Told::Nothing, said] {
+        let mut history = good();
+        history.writes.push(write(5..6, 2.0, Stage::Doomed, told));
+        broken(&history, &[]);
+        history.rows.push(row(5, "i-1"));
+        broken(&history, &[Rule::Truth]);
+    }
+}
+
+fn quote(expected: Expected, kind: ErrorKind, words: &'static str) -> Quote {
+    let mut failure = failure(kind, TransactionOutcome::NotInTransaction, true);
+    failure.quotes = Some(words);
+    failure.is_usable = kind != ErrorKind::Login;
+    Quote { worker: 1, call: "forged", began: at(1.0), ended: at(1.0), expected, failure }
+}
+
+#[test]
+fn an_error_of_the_server_that_became_something_else_is_found() {
+    let mut history = good();
+    history.quotes.push(quote(Expected::Error, OTHER, MARK));
+    history.quotes.push(quote(Expected::Cause, ErrorKind::RolledBack, MARK));
+    broken(&history, &[]);
+    for (expected, kind) in [
+        (Expected::Error, SWITCHED),
+        (Expected::Error, ErrorKind::Login),
+        (Expected::Error, ErrorKind::Driver(DriverClass::Network)),
+        (Expected::Cause, UNKNOWN),
+    ] {
+        let mut history = good();
+        history.quotes.push(quote(expected, kind, MARK));
+        broken(&history, &[Rule::ServersOwn]);
+    }
+}
+
+#[test]
+fn an_error_of_the_server_that_gives_a_living_connection_up_is_found() {
+    let lost = |began| {
+        let mut quote = quote(Expected::Error, OTHER, MARK);
+        quote.failure.is_usable = false;
+        (quote.began, quote.ended) = (at(began), at(began));
+        quote
+    };
+    let mut history = good();
+    history.quotes.push(lost(10.5));
+    broken(&history, &[]);
+    history.quotes.push(lost(2.0));
+    broken(&history, &[Rule::ServersOwn]);
+}
+
+#[test]
+fn the_error_of_another_call_is_found() {
+    for (expected, kind) in
+        [(Expected::Nothing, OTHER), (Expected::Nothing, SWITCHED), (Expected::Cause, OTHER)]
+    {
+        let mut history = good();
+        history.quotes.push(quote(expected, kind, MARK));
+        broken(&history, &[Rule::OwnAnswer]);
+    }
+}
+
+#[test]
+fn what_a_borrower_left_in_the_session_is_found() {
+    let mut history = good();
+    history.left_behind.push(Leftover {
+        worker: 1,
+        began: at(1.0),
+        ended: at(1.0),
+        instance: "i-1".to_owned(),
+        what: "a lock".to_owned(),
+    });
+    broken(&history, &[Rule::CleanSession]);
+    // Or felt.
+    let mut history = good();
+    history.quotes.push(quote(Expected::Cause, OTHER, "current transaction is aborted"));
+    broken(&history, &[]);
+    history.quotes.push(quote(Expected::Nothing, OTHER, "current transaction is aborted"));
+    broken(&history, &[Rule::CleanSession]);
 }
 
 #[test]

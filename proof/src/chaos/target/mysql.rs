@@ -1,5 +1,7 @@
 //! aws-wrapper-mysql.
 
+mod mischief;
+
 use std::net::SocketAddr;
 
 use aurora_sim::Engine;
@@ -15,6 +17,21 @@ use crate::chaos::history::Stage;
 use crate::driver::AnyError;
 
 const INSERT: &str = "insert into chaos (id, accepted_by) values (?, @@aurora_server_id)";
+
+/// A temporary table hides the one that is always there.
+const LOOK: &str = "select cast(? as signed), @@aurora_server_id, @@innodb_read_only, \
+    exists(select 1 from app.chaos where id = ?), \
+    concat_ws(', ', \
+        if(@chaos is null, null, 'a variable'), \
+        if(is_used_lock('chaos') = connection_id(), 'a lock', null), \
+        if(@@session.autocommit, null, 'autocommit off'), \
+        if(@@session.transaction_read_only, 'read only', null), \
+        if(@@session.transaction_isolation = @@global.transaction_isolation, null, 'an isolation level'), \
+        if(@@session.sql_mode = @@global.sql_mode, null, 'an SQL mode'), \
+        if(database() <=> 'app', null, 'a database'), \
+        if((select max(is_temporary) from app.chaos_dirty), 'a temporary table', null), \
+        if(exists(select 1 from app.chaos_open where session = connection_id()), \
+            'an open transaction', null))";
 
 fn core(error: mysql_async::Error) -> aws_wrapper_core::Error {
     Error::from(error).into_core()
@@ -60,13 +77,12 @@ impl Target for MySql {
     }
 
     async fn look(client: &mut Conn, nonce: i64, id: i64) -> Result<Seen> {
-        const SQL: &str = "select cast(? as signed), @@aurora_server_id, @@innodb_read_only, \
-                           exists(select 1 from chaos where id = ?)";
-        let row: Option<(i64, String, bool, bool)> =
-            client.exec_first(SQL, (nonce, id)).await.map_err(core)?;
+        let row: Option<(i64, String, bool, bool, String)> =
+            client.exec_first(LOOK, (nonce, id)).await.map_err(core)?;
         // A query for one row that gives none is answered by something else.
-        let (nonce, instance, is_reader, has_row) = row.unwrap_or((-1, "nobody".to_owned(), false, false));
-        Ok(Seen { nonce, instance, is_reader, has_row })
+        let (nonce, instance, is_reader, has_row, left_behind) =
+            row.unwrap_or((-1, "nobody".to_owned(), false, false, String::new()));
+        Ok(Seen { nonce, instance, is_reader, has_row, left_behind })
     }
 
     async fn listen(_connector: &Connector, _heard: impl Fn(&str) + Send + Sync) -> Result<()> {

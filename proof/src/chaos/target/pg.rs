@@ -1,5 +1,7 @@
 //! aws-wrapper-pg.
 
+mod mischief;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -19,6 +21,25 @@ use crate::driver::AnyError;
 
 const INSERT: &str =
     "insert into chaos (id, accepted_by) values ($1, pg_catalog.aurora_db_instance_identifier())";
+
+/// A transaction is seen by its number or by the lock that [`mischief`] takes in it. A server that is about to become a
+/// reader sets `default_transaction_read_only` for all its sessions.
+const LOOK: &str = "select $1::bigint, pg_catalog.aurora_db_instance_identifier(), \
+    pg_catalog.pg_is_in_recovery(), exists(select 1 from public.chaos where id = $2), \
+    concat_ws(', ', \
+        case when coalesce(current_setting('chaos.mark', true), '') <> '' then 'a variable' end, \
+        case when exists(select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) \
+            then 'an advisory lock' end, \
+        case when current_setting('search_path') <> '\"$user\", public' then 'a search path' end, \
+        case when current_setting('default_transaction_read_only') <> 'off' and exists(select 1 \
+                from pg_settings where name = 'default_transaction_read_only' and source = 'session') \
+            then 'read only' end, \
+        case when current_setting('default_transaction_isolation') <> 'read committed' \
+            then 'an isolation level' end, \
+        case when exists(select 1 from pg_cursors where name = 'chaos_dirty') then 'a cursor' end, \
+        case when to_regclass('pg_temp.chaos_dirty') is not null then 'a temporary table' end, \
+        case when exists(select 1 from pg_listening_channels()) then 'a channel' end, \
+        case when pg_current_xact_id_if_assigned() is not null then 'an open transaction' end)";
 
 impl Target for Pg {
     const ENGINE: Engine = Engine::Postgres;
@@ -61,10 +82,14 @@ impl Target for Pg {
     }
 
     async fn look(client: &mut Client, nonce: i64, id: i64) -> Result<Seen> {
-        const SQL: &str = "select $1::bigint, pg_catalog.aurora_db_instance_identifier(), \
-                           pg_catalog.pg_is_in_recovery(), exists(select 1 from chaos where id = $2)";
-        let row = client.query_one(SQL, &[&nonce, &id]).await?;
-        Ok(Seen { nonce: row.get(0), instance: row.get(1), is_reader: row.get(2), has_row: row.get(3) })
+        let row = client.query_one(LOOK, &[&nonce, &id]).await?;
+        Ok(Seen {
+            nonce: row.get(0),
+            instance: row.get(1),
+            is_reader: row.get(2),
+            has_row: row.get(3),
+            left_behind: row.get(4),
+        })
     }
 
     async fn listen(connector: &Connector, heard: impl Fn(&str) + Send + Sync) -> Result<()> {
