@@ -61,6 +61,9 @@ async fn run<T: Target>(arguments: &Arguments) -> Result<ExitCode, AnyError> {
             outcome.violations.len(),
             outcome.took.as_secs_f64()
         );
+        for reason in &outcome.reasons {
+            println!("  cut short: {reason}");
+        }
         for violation in outcome.violations.iter().take(SHOWN) {
             println!("  VIOLATION {violation}");
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_sim::{Cluster, FailoverOptions, FailoverReport};
+use aurora_sim::{Cluster, ErrorKind, FailoverOptions, FailoverReport};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -163,7 +163,17 @@ impl Player {
         change: impl AsyncFnOnce() -> aurora_sim::Result<FailoverReport>,
     ) -> Result<String, AnyError> {
         let _one_at_a_time = self.roles.lock().await;
-        let report = change().await?;
+        let began = self.start.elapsed();
+        let report = match change().await {
+            Ok(report) => report,
+            Err(error) => {
+                // Said before anything was done to a reader.
+                if !matches!(error.kind(), ErrorKind::Invalid(_)) {
+                    self.roles_are_not_known(began);
+                }
+                return Err(error.into());
+            }
+        };
         let at = |instant: Instant| instant.saturating_duration_since(self.start);
         let mut played = self.played.lock();
         if let Some(term) = played.terms.last_mut() {
@@ -173,6 +183,18 @@ impl Player {
         let from = at(report.promotion_at);
         played.terms.push(Term { instance: report.new_writer, from, closing: None, until: None });
         Ok(report.old_writer)
+    }
+
+    /// A change that the simulator gave up may have come so far that another instance takes writes; nothing is said of who
+    /// may do so from then on.
+    fn roles_are_not_known(&self, from: At) {
+        let terms = self.cluster.instance_names().into_iter();
+        self.played.lock().terms.extend(terms.map(|instance| Term {
+            instance,
+            from,
+            closing: None,
+            until: None,
+        }));
     }
 }
 
