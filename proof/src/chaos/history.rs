@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_wrapper_core::Error;
 use aws_wrapper_core::error::{DriverClass, ErrorKind, FailoverOutcome, TransactionOutcome};
+use aws_wrapper_deadpool::Error as PoolError;
 
 use crate::chaos::schedule::Fault;
 use crate::chaos::target::mischief::MARK;
@@ -50,6 +51,20 @@ impl Failure {
             outcome: error.transaction_outcome(),
             may_have_run: error.statement_may_have_run(),
             is_usable: error.connection_usable(),
+            quotes: TELLING.iter().copied().find(|words| text.contains(words)),
+            text,
+        }
+    }
+
+    /// What an error of a pool says.
+    pub fn of_pool(error: &PoolError) -> Self {
+        let work = error.work_error();
+        let text = with_sources(error);
+        Self {
+            kind: work.map_or(ErrorKind::HostUnavailable, Error::kind),
+            outcome: error.transaction_outcome(),
+            may_have_run: error.statement_may_have_run(),
+            is_usable: false,
             quotes: TELLING.iter().copied().find(|words| text.contains(words)),
             text,
         }

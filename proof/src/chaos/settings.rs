@@ -54,6 +54,8 @@ pub(crate) struct Limits {
     pub(crate) transaction: Duration,
     /// A transaction by a helper that runs it three times, or with errors ignored: as many calls may fail.
     pub(crate) helper: Duration,
+    /// The same with a checkout for each run.
+    pub(crate) pool_run: Duration,
     /// A checkout: waiting, a check of an idle connection, opening another one.
     pub(crate) checkout: Duration,
     /// A checkout of a reader: the same at each reader, then at the writer.
@@ -75,6 +77,7 @@ impl Limits {
             call,
             transaction: call + SLACK,
             helper: (call + SLACK) * 3,
+            pool_run: (call + SLACK + checkout) * 3,
             checkout,
             readers: checkout * 3,
             learning: REFRESH + CHECK + CHECK + SLACK,

@@ -34,6 +34,9 @@ impl<T: Target> Worker<T> {
     /// Writes through connections to the writer, and reads back.
     pub(crate) async fn write(mut self) {
         'checkout: while !self.journal.is_over() {
+            if self.random.u8(..8) == 0 {
+                self.retry_in_pool().await;
+            }
             let Some(mut client) = self.writer().await else { continue };
             // What the one before left behind is seen or felt.
             if self.random.bool() && self.look(&mut client, None).await.is_none() {

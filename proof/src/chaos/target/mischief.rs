@@ -4,6 +4,7 @@ use std::future::Future;
 
 use aws_wrapper_core::Result;
 use aws_wrapper_deadpool::adapter::Adapter;
+use aws_wrapper_deadpool::{Error as PoolError, Pool};
 
 use crate::chaos::history::Stage;
 
@@ -80,6 +81,15 @@ pub trait Mischief: Adapter {
         sql: &str,
         is_dropped: bool,
     ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Adds this row by the helper that runs a statement again.
+    fn retry_insert(client: &mut Self::Client, id: i64) -> impl Future<Output = Result<()>> + Send;
+
+    /// Adds this row and the next one in a transaction that the pool runs again.
+    fn retry_in_pool(
+        pool: &Pool<Self>,
+        id: i64,
+    ) -> impl Future<Output = std::result::Result<(), PoolError>> + Send;
 
     /// Opens a result and drops it before its end.
     fn leave_unread(client: &mut Self::Client, way: usize) -> impl Future<Output = Result<()>> + Send;

@@ -8,11 +8,12 @@ use crate::chaos::target::mischief::Way;
 impl<T: Target> Worker<T> {
     /// Something on a connection that may be used after that; as with writes, nothing when it is to be given back.
     pub(super) async fn mischief(&mut self, client: &mut T::Client) -> Option<i64> {
-        match self.random.u8(..8) {
+        match self.random.u8(..9) {
             0..3 => self.ignore_failure(client).await,
             3 => self.drop_stream(client).await,
             4 => self.call_procedure(client).await,
             5..7 => self.leave_unread(client).await,
+            7 => self.retry_insert(client).await,
             _ => self.foreign_error(client).await,
         }
     }
@@ -62,6 +63,31 @@ impl<T: Target> Worker<T> {
         let write = Write { worker: self.number, ids, began, ended: self.journal.now(), stage, told };
         let last = self.wrote("ignored failure", Expected::Cause, write)?;
         (last > 0 || !may_be_open).then_some(last)
+    }
+
+    /// What helpers run again is there once, or not at all.
+    async fn retry_insert(&mut self, client: &mut T::Client) -> Option<i64> {
+        let ids = self.journal.ids(1);
+        let began = self.journal.now();
+        let call = T::retry_insert(client, ids.start);
+        let told = told(self.journal.call(self.number, "helped insert", self.limits.helper, call).await);
+        let (stage, ended) = (Stage::Helped, self.journal.now());
+        let write = Write { worker: self.number, ids, began, ended, stage, told };
+        self.wrote("helped insert", Expected::Nothing, write)
+    }
+
+    /// The same, on connections the pool takes for it.
+    pub(super) async fn retry_in_pool(&mut self) {
+        let ids = self.journal.ids(2);
+        let began = self.journal.now();
+        let call = T::retry_in_pool(&self.pool, ids.start);
+        let told = match self.journal.call(self.number, "pool run", self.limits.pool_run, call).await {
+            Ok(()) => Told::Done,
+            Err(error) => Told::Failed(Failure::of_pool(&error)),
+        };
+        let (stage, ended) = (Stage::Helped, self.journal.now());
+        let write = Write { worker: self.number, ids, began, ended, stage, told };
+        self.wrote("pool run", Expected::Nothing, write);
     }
 
     async fn drop_stream(&mut self, client: &mut T::Client) -> Option<i64> {

@@ -2,8 +2,10 @@
 
 use aws_wrapper_core::Result;
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
+use aws_wrapper_core::host::Role;
 use aws_wrapper_core::retry::RetryPolicy;
 use aws_wrapper_deadpool::mysql::MySql;
+use aws_wrapper_deadpool::{Error as PoolError, Pool};
 use aws_wrapper_mysql::Conn;
 use aws_wrapper_mysql::mysql_async::prelude::{Protocol, Queryable};
 use aws_wrapper_mysql::mysql_async::{self, Row, TxOpts};
@@ -170,6 +172,24 @@ impl Mischief for MySql {
         } else {
             client.query_drop(sql).await.map_err(core)
         }
+    }
+
+    async fn retry_insert(client: &mut Conn, id: i64) -> Result<()> {
+        let policy = RetryPolicy::default();
+        client
+            .retry_statement(policy, |mut conn| async move { conn.exec_drop(INSERT, (id,)).await })
+            .await
+            .map_err(core)
+    }
+
+    async fn retry_in_pool(pool: &Pool<Self>, id: i64) -> std::result::Result<(), PoolError> {
+        pool.run(Role::Writer, RetryPolicy::default(), |mut conn| async move {
+            let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+            transaction.exec_drop(INSERT, (id,)).await?;
+            transaction.exec_drop(INSERT, (id + 1,)).await?;
+            transaction.commit().await
+        })
+        .await
     }
 
     async fn leave_unread(client: &mut Conn, way: usize) -> Result<()> {

@@ -4,8 +4,10 @@ use std::pin::pin;
 
 use aws_wrapper_core::Result;
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
+use aws_wrapper_core::host::Role;
 use aws_wrapper_core::retry::RetryPolicy;
 use aws_wrapper_deadpool::pg::Pg;
+use aws_wrapper_deadpool::{Error as PoolError, Pool};
 use aws_wrapper_pg::Client;
 use futures_util::{Stream, StreamExt};
 use tokio_postgres::types::ToSql;
@@ -139,6 +141,21 @@ impl Mischief for Pg {
 
     async fn call(client: &mut Client, sql: &str, _is_dropped: bool) -> Result<()> {
         client.batch_execute(sql).await
+    }
+
+    async fn retry_insert(client: &mut Client, id: i64) -> Result<()> {
+        let policy = RetryPolicy::default();
+        client.retry_statement(policy, |client| async move { insert(&client, id).await }).await
+    }
+
+    async fn retry_in_pool(pool: &Pool<Self>, id: i64) -> std::result::Result<(), PoolError> {
+        pool.run(Role::Writer, RetryPolicy::default(), |mut client| async move {
+            let transaction = client.transaction().await?;
+            transaction.execute(INSERT, &[&id]).await?;
+            transaction.execute(INSERT, &[&(id + 1)]).await?;
+            transaction.commit().await
+        })
+        .await
     }
 
     async fn leave_unread(client: &mut Client, way: usize) -> Result<()> {
