@@ -8,3 +8,4 @@
 
 mod mysql;
 mod pg;
+mod service;

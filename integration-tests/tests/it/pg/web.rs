@@ -1,7 +1,5 @@
 //! The retry helpers in the handlers of a web server, which want futures that are `Send`.
 
-use std::net::SocketAddr;
-
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::retry::RetryPolicy;
 use aws_wrapper_deadpool::pg::Pool;
@@ -9,9 +7,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use integration_tests::{Pg, Session, on_cluster, spawn};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use integration_tests::{Pg, Session, on_cluster};
+
+use crate::service::answer_of;
 
 struct Order {
     id: i64,
@@ -38,30 +36,13 @@ async fn place(State(pool): State<Pool>, body: String) -> Result<String, (Status
     Ok(counted.await.map_err(|error| failed(&error))?.to_string())
 }
 
-/// One request to the service, by hand: what it answers.
-async fn ask(address: SocketAddr, body: &str) -> String {
-    let mut socket = TcpStream::connect(address).await.unwrap();
-    let request = format!("POST /orders HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    answer.rsplit("\r\n\r\n").next().unwrap().to_owned()
-}
-
 #[test]
 fn a_handler_borrows_what_it_was_given() {
     on_cluster::<Pg>(1, async |cluster| {
         cluster.log_table::<Pg>().await;
         let pool = Pool::builder(cluster.connector::<Pg>(&[])).build().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let router = Router::new().route("/orders", post(place)).with_state(pool.clone());
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let service = axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) });
-        let service = spawn(async move { service.await });
-        assert_eq!(ask(address, "7").await, "2");
-        drop(stop);
-        service.await.unwrap().unwrap();
+        assert_eq!(answer_of(router, "/orders", "7").await, "2");
         assert_eq!(pool.writer().await.unwrap().ask("SELECT sum(id) FROM log").await.unwrap(), "15");
     });
 }
