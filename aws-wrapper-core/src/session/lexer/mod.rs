@@ -56,28 +56,21 @@ pub(crate) fn one_may_commit_open(family: Family, sql: &str) -> bool {
 /// Whether the last statement in `sql` that ends a transaction by name is one that commits it: `COMMIT`, and on PostgreSQL
 /// `END` and `PREPARE TRANSACTION`. The server may answer those by rolling back.
 pub fn ends_in_commit(family: Family, sql: &str) -> bool {
-    let (mut commits, mut words) = (false, Vec::with_capacity(2));
-    for token in tokens(family, sql).solid() {
-        if token.kind == Kind::Symbol && token.text == ";" {
-            commits = is_kept(family, &words).unwrap_or(commits);
-            words.clear();
-        } else if words.len() < 2 {
-            words.push(if token.kind == Kind::Word { token.text } else { "" });
-        }
-    }
-    is_kept(family, &words).unwrap_or(commits)
+    let mut commits = false;
+    each_head(family, sql, |head| commits = is_kept(family, head).unwrap_or(commits));
+    commits
 }
 
-/// Whether a statement that begins with these two words keeps the transaction or drops it; `None` if it does not end it by
+/// Whether a statement that begins with these words keeps the transaction or drops it; `None` if it does not end it by
 /// name.
-fn is_kept(family: Family, words: &[&str]) -> Option<bool> {
-    let is = |index: usize, known: &[&str]| words.get(index).is_some_and(|word| is_one_of(word, known));
+fn is_kept(family: Family, head: Head<'_>) -> Option<bool> {
+    let is = |index: usize, known: &[&str]| is_one_of(head[index], known);
     let ends = if family == Family::Postgres { &["commit", "end"][..] } else { &["commit"] };
     if is(0, ends) {
         return (!is(1, &["prepared"])).then_some(true);
     }
     if is(0, &["rollback", "abort"]) {
-        return (!is(1, &["to", "prepared"])).then_some(false);
+        return (!is(1, &["to", "prepared"]) && !is(2, &["to"])).then_some(false);
     }
     (family == Family::Postgres && is(0, &["prepare"]) && is(1, &["transaction"])).then_some(true)
 }
@@ -85,25 +78,37 @@ fn is_kept(family: Family, words: &[&str]) -> Option<bool> {
 /// Whether a statement in `sql` begins a transaction by name or drops the one that is open: what became of an earlier one
 /// does not concern what follows. Of MySQL, with `XA`.
 pub fn starts_over(family: Family, sql: &str) -> bool {
-    let mut words: Vec<&str> = Vec::with_capacity(3);
-    let starts = |words: &[&str]| {
-        let is = |index: usize, known: &[&str]| words.get(index).is_some_and(|word| is_one_of(word, known));
-        (is(0, &["begin"]) && !is(1, &["not"]))
+    let mut starts = false;
+    each_head(family, sql, |head| {
+        let is = |index: usize, known: &[&str]| is_one_of(head[index], known);
+        starts |= (is(0, &["begin"]) && !is(1, &["not"]))
             || (is(0, &["start"]) && is(1, &["transaction"]))
             || (is(0, &["xa"]) && is(1, &["start", "begin", "rollback", "commit"]))
-            || (is(0, &["rollback"]) && !is(1, &["to"]) && !is(2, &["to"]))
-    };
+            || (is(0, &["rollback"]) && !is(1, &["to"]) && !is(2, &["to"]));
+    });
+    starts
+}
+
+/// The first words of a statement; empty where there is none, or something else.
+type Head<'a> = [&'a str; 3];
+
+/// Looks at the beginning of each statement in `sql`.
+fn each_head<'a>(family: Family, sql: &'a str, mut look: impl FnMut(Head<'a>)) {
+    let (mut head, mut seen): (Head<'a>, _) = ([""; 3], 0);
+    // Of one statement nothing matters behind its first words, and finding out that it is one is quick.
+    let is_one = !sql.as_bytes().contains(&b';');
     for token in tokens(family, sql).solid() {
         if token.kind == Kind::Symbol && token.text == ";" {
-            if starts(&words) {
-                return true;
-            }
-            words.clear();
-        } else if words.len() < 3 {
-            words.push(if token.kind == Kind::Word { token.text } else { "" });
+            look(head);
+            (head, seen) = ([""; 3], 0);
+        } else if let Some(word) = head.get_mut(seen) {
+            *word = if token.kind == Kind::Word { token.text } else { "" };
+            seen += 1;
+        } else if is_one {
+            break;
         }
     }
-    starts(&words)
+    look(head);
 }
 
 /// Whether `sql` is one statement that leaves no transaction open when it fails outside of one: a query or a change of
@@ -205,6 +210,7 @@ mod tests {
             "rollback; begin; commit work;",
             "commit; select 1",
             "commit; rollback to a",
+            "commit; rollback work to savepoint a",
         ] {
             assert!(ends_in_commit(Family::Postgres, sql) && ends_in_commit(Family::MySql, sql), "{sql}");
         }
