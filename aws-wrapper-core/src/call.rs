@@ -192,7 +192,7 @@ impl<'a, D: DriverDialect> Call<'a, D> {
     /// an error.
     ///
     /// # Errors
-    /// Those of `result`, and [`ErrorKind::RolledBack`](crate::error::ErrorKind::RolledBack).
+    /// Those of `result`, and [`ErrorKind::RolledBack`].
     #[inline]
     pub fn kept<T>(&self, slot: &Slot, result: Result<T>) -> Result<T> {
         match result {

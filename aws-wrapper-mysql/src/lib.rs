@@ -91,6 +91,7 @@ mod methods;
 mod physical;
 mod queryable;
 mod retry;
+mod settle;
 mod status;
 mod tls;
 mod to_connection;

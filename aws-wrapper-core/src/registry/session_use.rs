@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What was done to a session since [`SessionUse::clean`].
+/// What was done to a session since it was clean ([`Slot::session_is_clean`](super::Slot::session_is_clean)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
