@@ -270,14 +270,14 @@ impl<'a, D: DriverDialect> Call<'a, D> {
     }
 
     /// Whether a transaction was open on the `lost` connection, and whether it, or this call, may have been committed.
-    /// `known` is the state the server told last.
+    /// `known` is the last state that the server reported.
     pub(crate) fn lost_work(&self, lost: &Slot, known: TransactionState, may_have_run: bool) -> (bool, bool) {
         let commits = may_have_run && self.commits_open();
         // The state may have come with the answer to a commit that never got it.
         let was_open = commits || matches!(known, TransactionState::InTransaction | TransactionState::Failed);
         let may_be_committed = match lost.ending() {
             Some(Ending::Commit) => true,
-            // Behind a rollback nobody waited for, this call was outside of any transaction.
+            // The rollback went first, so this call ran outside of any transaction.
             Some(Ending::Rollback) => {
                 may_have_run && !matches!(self.method, Method::Begin | Method::Rollback)
             }

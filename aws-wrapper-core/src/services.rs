@@ -129,7 +129,7 @@ impl Services {
         self.shared().tasks.supervise(name, make)
     }
 
-    /// Runs a task that ends by itself, for whoever builds on the wrapper. It is dropped where it stands when the services
+    /// Runs a task that ends by itself, for crates that build on the wrapper. It is dropped where it stands when the services
     /// are shut down. Must be called in a runtime.
     ///
     /// A task that holds the services keeps them alive: it must have a limit.

@@ -106,7 +106,7 @@ async fn one_session_that_ends_does_not_make_its_host_one_that_is_down() {
     assert_eq!(client.query("insert").await.unwrap_err().kind(), SUCCEEDED);
     tokio::time::sleep(SECOND).await;
     assert_eq!(heard.hosts_down(), []);
-    // A host that lets nobody in is announced.
+    // A host that refuses to be connected to is announced.
     world.cluster.set_reach("i-1", Reach::Refuses);
     world.cluster.promote("i-2");
     assert_eq!(client.query("insert").await.unwrap_err().kind(), SUCCEEDED);

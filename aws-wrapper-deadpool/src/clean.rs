@@ -1,6 +1,6 @@
 //! What a user left behind on a connection is taken away when it is given back.
 //!
-//! Most leave nothing: their connection goes back at once, and nobody waits for a server. Else a task does the chores, and
+//! Most leave nothing: their connection goes back at once, without a question to the server. Else a task does the chores, and
 //! holds deadpool's own object meanwhile, so that the pool counts the connection as in use. Neither who gave it back nor who
 //! checks one out does any of it.
 

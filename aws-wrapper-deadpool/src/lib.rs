@@ -48,7 +48,7 @@
 //! - Hooks of a new connection run again after a reset, and on a connection that took the place of a lost one: what they set
 //!   is part of a clean session.
 //!
-//! So with `auto` and `always` an idle connection holds no locks, and nobody meets the settings of another one. A user that
+//! So with `auto` and `always` an idle connection holds no locks, and no user meets the settings of another. A user that
 //! was changed, or a database or role of MySQL's that was chosen by a statement, costs the connection, and so does what
 //! cannot be taken away within `pool_recycle_timeout_ms` (1 s) or outside of a runtime. [`Status`] counts what was cleaned
 //! and, by [`Discard`]'s words, what was not used again.

@@ -23,7 +23,7 @@ pub(crate) struct Rules {
 
 /// Our own limits come first, because they know what went wrong; deadpool's are there for what they do not cover.
 const GRACE: Duration = Duration::from_millis(200);
-/// How long cleaning may take when the pool was told to have no limit: nobody waits for it who could give up.
+/// How long cleaning may take when the pool has no limit. A task does it, which would never give up by itself.
 const LONGEST_CLEANING: Duration = Duration::from_secs(10);
 
 impl Rules {

@@ -77,7 +77,7 @@ fn class_of_end(error: &ServerError) -> DriverClass {
 /// What an error means that the server sent on a connection which goes on.
 fn class_of_answer(error: &ServerError) -> DriverClass {
     match class_of_end(error) {
-        // Both are asked after: a role by a question, a cancellation by whoever wanted it.
+        // The role is verified by a question; a cancellation was wanted by the one who asked for it.
         class @ (DriverClass::Role | DriverClass::Cancelled) => class,
         _ => DriverClass::Other,
     }

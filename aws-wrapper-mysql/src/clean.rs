@@ -10,7 +10,7 @@ use crate::driver::on_lane;
 use crate::error::DriverError;
 use crate::physical::Physical;
 
-/// Whatever `completion_type` says, nothing begins after it and nobody is sent away.
+/// Under every `completion_type`, no transaction begins after it and the session stays.
 const ROLLBACK: &str = "ROLLBACK AND NO CHAIN NO RELEASE";
 
 impl Conn {

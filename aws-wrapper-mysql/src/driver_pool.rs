@@ -63,7 +63,7 @@ impl DriverPool {
     pub(crate) fn take_options(&mut self, options: &PoolOpts, config: &Config) -> Result<()> {
         let default = PoolOpts::default();
         let (given, usual) = (options.constraints(), default.constraints());
-        // An upper limit comes with a lower one: 0 asks for nothing, and the usual one was asked for by nobody.
+        // An upper limit comes with a lower one: 0 asks for nothing, and the usual one is the default.
         if given.min() != 0 && given.min() != usual.min() {
             return Err(refused("pool_min"));
         }

@@ -27,9 +27,8 @@ use crate::status::Sent;
 
 /// The result of a query or statement, read as one likes: what [`mysql_async::QueryResult`] is, guarded.
 ///
-/// The rows and results that are not read are read before the next call on the connection; an error among them is nobody's.
-/// A loss of the connection fails
-/// the method that reads with the error that says what became of it.
+/// The rows and results that are not read are read before the next call on the connection; an error among them is dropped.
+/// A loss of the connection fails the method that reads, with the error that says what became of the work.
 ///
 /// # Cancellation
 /// Dropping the future of a method that reads rows is fine: what it has not read is read later. Dropped on the way from one

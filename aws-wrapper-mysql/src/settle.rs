@@ -140,7 +140,7 @@ impl Conn {
     /// Asks the server for a sign of life past the plugins: silence starts no failover. For pools; the caller sets the
     /// deadline.
     ///
-    /// After that the state of the transaction is known, and what the last user left behind of one concerns nobody.
+    /// After that the state of the transaction is known, and what the last user left behind of one is forgotten.
     ///
     /// # Errors
     /// The connection is gone; a later call may still find another one.

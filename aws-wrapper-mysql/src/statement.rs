@@ -247,7 +247,7 @@ pub(crate) fn is_number<S>() -> bool {
 #[cold]
 pub(crate) fn refused_number(slot: &Slot) -> CoreError {
     const TEXT: &str = "a statement that the driver's trait prepared belongs to one connection, which has been replaced; here \
-                        none can be told from others: use text, the wrapper's own `prep`, or a new connection";
+                        it could stand for another one: use text, the wrapper's own `prep`, or a new connection";
     CoreError::new(ErrorKind::ConnectionSwitched, TEXT).with_nothing_sent().with_host(slot.host())
 }
 

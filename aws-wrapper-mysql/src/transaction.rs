@@ -98,7 +98,7 @@ impl Drop for Transaction<'_> {
         let slot = self.conn.physical.slot();
         self.conn.transaction = None;
         if slot.transaction() == TransactionState::Idle {
-            // The server may have ended it, and whoever used it knows.
+            // The server may have ended it; the error of the call said so.
             self.conn.physical.lane.status().settle(slot);
         }
         if !self.is_over && !slot.has_ended() && slot.transaction() != TransactionState::Idle {

@@ -12,8 +12,7 @@ use crate::status::CleartextRefused;
 
 /// When an error came.
 ///
-/// What became of a session is told by the severity and by the socket, never by the code of an error that leaves the
-/// session alive: foreign tables, `dblink` and procedures raise codes of every class.
+/// The severity and the socket say what became of a session, never the code of an error that leaves it alive: foreign tables, `dblink` and procedures raise codes of every class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// While the connection was being opened. Nearly every error is FATAL here, so the severity says nothing.
@@ -55,8 +54,8 @@ const CODES: &[(&str, &[Stage], DriverClass)] = {
         ("25P03", &[Ending], SessionTerminated), // idle in transaction
         ("25P04", &[Ending], SessionTerminated), // transaction took too long
         ("40001", &[Ending], SessionTerminated), // in the way of what a replica has to replay
-        // Whatever else ends an established session takes the connection with it. That one backend was ended (57P01)
-        // cannot be told apart from a shutdown.
+        // Any other end of an established session takes the connection with it. The end of one backend (57P01) looks like
+        // a shutdown.
         ("", &[Ending], Network),
     ]
 };

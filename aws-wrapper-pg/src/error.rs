@@ -61,7 +61,7 @@ pub(crate) async fn call_failed(failed: impl Into<Failed>, slot: &Arc<Slot>) -> 
         }
         Failed::TypesLost { error, has_run } => {
             let reason = types_lost(&error);
-            // For good, so nobody is to get this connection again.
+            // The driver does not recover, so the connection is not used again.
             slot.abort(reason.clone());
             let _ = timeout(SETTLE_LIMIT, slot.wait_ended()).await;
             let error = into_error(DriverError::ended(reason, Some(error))).with_host(slot.host());

@@ -1,6 +1,6 @@
 //! What was done to a session since it was clean, for pools that hand it on.
 //!
-//! Nobody asks of a connection outside of a pool, and then a call pays one load for it.
+//! A connection outside of a pool is not watched; its calls pay one load for that.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -21,7 +21,7 @@ pub enum SessionChange {
 /// The note of it, in one byte.
 pub(super) struct SessionUse(AtomicU8);
 
-/// Nobody asks.
+/// No pool has asked for notes.
 const UNWATCHED: u8 = 0;
 
 impl SessionUse {
@@ -39,15 +39,15 @@ impl SessionUse {
         self.0.load(Ordering::Relaxed) != UNWATCHED
     }
 
-    /// What is done to it; the most lasting change stands. What no reset takes back is kept before anybody asks: a connection
-    /// that takes the place of another one may become another user before it comes to its pool.
+    /// Notes a change; the most lasting one stands. A change that no reset takes back is noted before the pool watches, too: a
+    /// connection that takes the place of another one may become another user before it comes to its pool.
     pub(super) fn note(&self, change: SessionChange) {
         if self.is_watched() || change == SessionChange::Lasting {
             self.0.fetch_max(change as u8, Ordering::Relaxed);
         }
     }
 
-    /// What was done to it. Nobody knows of one that is not watched.
+    /// What was done to it. A session that is not watched may have been changed.
     pub(super) fn change(&self) -> SessionChange {
         match self.0.load(Ordering::Relaxed) {
             1 => SessionChange::None,

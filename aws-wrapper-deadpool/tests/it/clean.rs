@@ -43,7 +43,7 @@ async fn an_untouched_connection_goes_back_at_once_and_nobody_is_asked() {
     let world = World::of(&["i-1"]);
     for reset in [PoolReset::Auto, PoolReset::Never] {
         let pool = one(&world, reset).build().unwrap();
-        // Whoever asks waits for ever.
+        // A question would never be answered.
         drop(pool.get().await.unwrap());
         world.driver.plan(On::Question, "i-1", 1, Outcome::Never);
         let first = pool.get().await.unwrap();

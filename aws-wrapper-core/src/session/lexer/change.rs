@@ -107,7 +107,7 @@ impl<'a> Statement<'a> {
         }
     }
 
-    /// At an opening parenthesis: whether what stands before it may be a function nobody knows.
+    /// At an opening parenthesis: whether what stands before it may be a function outside of the list.
     fn calls_something_unknown(&mut self) -> bool {
         let is_target = std::mem::take(&mut self.is_target);
         match self.before {
@@ -511,11 +511,7 @@ mod tests {
             assert_eq!(session_change(MySql, sql), None, "{sql}");
         }
         assert_eq!(session_change(Postgres, "insert into \"T\" (a) values ($1) returning id"), None);
-        assert_eq!(
-            session_change(Postgres, "copy t (a) from stdin"),
-            Resettable,
-            "a list is not told from a call"
-        );
+        assert_eq!(session_change(Postgres, "copy t (a) from stdin"), Resettable, "a list looks like a call");
         assert_eq!(session_change(Postgres, "copy t from stdin"), None);
         assert_eq!(session_change(Postgres, "insert into t values (1) on conflict (id) do nothing"), None);
         assert_eq!(

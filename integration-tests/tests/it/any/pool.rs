@@ -81,7 +81,7 @@ fn an_open_transaction_ends_when_its_connection_is_given_back() {
         session.run("INSERT INTO log VALUES (1)").await.unwrap();
         drop(session);
         eventually(LIMIT, "it goes back", async || pool.status().available == 1).await;
-        // Nobody needed it to be checked out for that, and nothing holds the table.
+        // That took no checkout, and nothing holds the table.
         let mut admin = cluster.admin::<Driver>("instance-1").await;
         timeout(LIMIT, admin.run("TRUNCATE TABLE log")).await.unwrap().unwrap();
         let mut session = pool.get().await.unwrap();

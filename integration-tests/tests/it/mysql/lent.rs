@@ -147,7 +147,7 @@ fn an_error_in_a_later_result_is_the_statements_and_the_connection_stays() {
         is_missing(conn.query_drop(SQL).await.unwrap_err());
         assert_eq!(conn.ask("SELECT 'c'").await.unwrap(), "c");
 
-        // Nobody reads as far as the error, so it is nobody's: the next call has one of its own, if any.
+        // The error was not read, so it is dropped: the next call has its own, if any.
         drop(conn.query_iter(SQL).await.unwrap());
         assert_eq!(conn.ask("SELECT 'd'").await.unwrap(), "d");
         drop(Queryable::query_iter(&mut conn, SQL).await.unwrap());

@@ -122,7 +122,7 @@ fn a_commit_as_text_after_a_deadlock_is_an_error() {
                 is_rolled_back(commit_by(&mut conn, way).await.unwrap_err(), 1213);
                 assert_eq!(conn.ask("SELECT count(*) FROM log").await.unwrap(), "0", "{way}, {autocommit}");
                 conn.run("ROLLBACK").await.unwrap();
-                // It was told once.
+                // The refusal is reported once.
                 conn.run("COMMIT").await.unwrap();
             }
         }
@@ -143,7 +143,7 @@ fn a_new_begin_or_rollback_makes_a_commit_good_again() {
             conn.run("COMMIT").await.unwrap();
             assert_eq!(conn.ask("SELECT count(*) FROM log").await.unwrap(), (index + 1).to_string());
         }
-        // What ran on its own after the end is kept, so nobody can say that all is rolled back.
+        // What ran on its own after the end is kept, so `RolledBack` would be wrong.
         conn.run("BEGIN").await.unwrap();
         deadlock(cluster, &mut conn, other).await;
         conn.run("INSERT INTO log VALUES (7)").await.unwrap();

@@ -165,7 +165,7 @@ fn an_access_that_is_denied_to_a_statement_is_no_login() {
     });
 }
 
-/// Other sessions of a healthy host go on, and nobody is told that it is down.
+/// Other sessions of a healthy host go on, and no event says that it is down.
 #[test]
 fn a_session_that_is_killed_does_not_make_its_host_one_that_is_down() {
     on_cluster::<MySql>(2, async |cluster| {

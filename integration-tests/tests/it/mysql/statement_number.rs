@@ -54,7 +54,7 @@ fn after_many(number: u32) {
             if round == 0 {
                 assert!(lost.is_failover_success(), "{lost:?}");
             } else {
-                // Refused before it is sent, so nobody has noticed the loss.
+                // Refused before it is sent, so the loss is not noticed yet.
                 assert!(Error::from(conn.ping().await.unwrap_err()).is_failover_success());
             }
             prepares_others(&mut conn, 5).await;

@@ -51,7 +51,7 @@ fn only_a_plain_statement_under_autocommit_fails_and_leaves_nothing_open() {
             conn.run("ROLLBACK").await.unwrap();
             assert_eq!(conn.transaction_state(), Idle, "{sql}");
         }
-        // Nobody sees the text of what code generic over the driver's trait executes.
+        // The text of what code generic over the driver's trait executes is hidden.
         Queryable::exec_drop(&mut conn, "CALL opens()", ()).await.unwrap_err();
         assert_eq!(conn.transaction_state(), Unknown);
         conn.ping().await.unwrap();

@@ -126,7 +126,7 @@ fn a_role_that_belongs_to_the_user_comes_back() {
     });
 }
 
-/// The driver's own stream is out of sight, and nobody can use the connection until it is read.
+/// The driver's own stream is out of sight, and the connection cannot be used until it is read.
 #[test]
 fn a_stream_of_the_driver_holds_up_nobody() {
     on_cluster::<Pg>(1, async |cluster| {

@@ -185,7 +185,7 @@ fn a_closure_with_many_stale_statements_runs_twice() {
     });
 }
 
-/// The text names a statement of the session's that nobody prepares again.
+/// The text names a statement of the session's that is never prepared again.
 #[test]
 fn the_advice_to_run_a_transaction_again_ends() {
     on_cluster::<Pg>(1, async |cluster| {
