@@ -21,14 +21,14 @@ use crate::cancel::CancelToken;
 use crate::copy::{CopyInSink, CopyOutStream};
 use crate::current::{Current, Now};
 use crate::driver::{PgDriver, Shared, fetch_text, ping};
-use crate::error::{already_ended, call_failed, checked};
+use crate::error::{already_ended, call_failed, checked, exchange_failed};
 use crate::handle::Run;
 use crate::lent::{Lent, owned_call};
 use crate::notifications::{Notifications, quoted};
 use crate::params::encode;
 use crate::physical::Physical;
 use crate::row_stream::{RowStream, SimpleQueryStream};
-use crate::stale::{Failed, SETTLE_LIMIT, Verdict, prepare_failed, text_failed, typed_failed};
+use crate::stale::{Failed, Verdict, prepare_failed, text_failed, typed_failed};
 use crate::statement::{Kind, Statement, ToStatement, with_statement};
 use crate::transaction::{Transaction, TransactionBuilder};
 
@@ -57,7 +57,7 @@ macro_rules! through {
             .call(&call, || async {
                 let $physical = $self.now(&call)?;
                 let in_flight = $physical.slot().enter();
-                call.kept($physical.slot(), in_flight.end(checked!($exchange, $physical.slot(), call)))
+                call.kept($physical.slot(), in_flight.end(checked!($exchange, $physical.slot(), &call)))
             })
             .await
     }};

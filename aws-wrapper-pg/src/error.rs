@@ -4,11 +4,13 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_wrapper_core::call::Call;
 use aws_wrapper_core::error::{DriverClass, Error};
 use aws_wrapper_core::registry::{EndReason, Slot};
 use tokio::time::timeout;
 
 use crate::classify::{classify, sqlstate};
+use crate::driver::PgDriver;
 use crate::stale::{Failed, SETTLE_LIMIT};
 
 /// What can go wrong between the wrapper and one server.
@@ -70,6 +72,19 @@ pub(crate) async fn call_failed(failed: impl Into<Failed>, slot: &Arc<Slot>) -> 
     }
 }
 
+/// The error of an exchange of `call`. The answer to a commit that fails says only afterwards whether the transaction is over.
+pub(crate) async fn exchange_failed(
+    failed: impl Into<Failed>,
+    slot: &Arc<Slot>,
+    call: &Call<'_, PgDriver>,
+) -> Error {
+    let error = call_failed(failed, slot).await;
+    if call.asks_to_commit() {
+        slot.settled(SETTLE_LIMIT).await;
+    }
+    error
+}
+
 fn types_lost(error: &tokio_postgres::Error) -> EndReason {
     let mut reason = EndReason::local(format!(
         "the driver cannot read user-defined types on it any more: DISCARD ALL or DEALLOCATE ALL has taken its \
@@ -102,17 +117,10 @@ macro_rules! checked {
             Err(error) => Err(Box::pin(call_failed(error, $slot)).await),
         }
     };
-    // The answer to a commit that fails says only afterwards whether the transaction is over.
     ($result:expr, $slot:expr, $call:expr) => {
         match $result {
             Ok(value) => Ok(value),
-            Err(error) => {
-                let error = Box::pin(call_failed(error, $slot)).await;
-                if $call.asks_to_commit() {
-                    Box::pin($slot.settled(SETTLE_LIMIT)).await;
-                }
-                Err(error)
-            }
+            Err(error) => Err(Box::pin(exchange_failed(error, $slot, $call)).await),
         }
     };
 }

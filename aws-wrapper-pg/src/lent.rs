@@ -15,7 +15,7 @@ use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
 
 use crate::driver::{PgDriver, Shared};
-use crate::error::{call_failed, into_error, statement_failed};
+use crate::error::{exchange_failed, into_error, statement_failed};
 use crate::physical::Lease;
 
 /// The call of a stream: it is over when the stream is, and recovery is asked for when the stream fails.
@@ -47,7 +47,7 @@ impl Lent {
 
     /// Ends the call and finds out what becomes of the error.
     async fn fail(self, error: tokio_postgres::Error) -> Error {
-        let error = call_failed(error, &self.lease.slot).await;
+        let error = exchange_failed(error, &self.lease.slot, self.call.call()).await;
         let failed = self.in_flight.end::<()>(Err(error));
         let error = failed.expect_err("it is handed through");
         self.call.recover(self.shared.pipeline(), error).await

@@ -19,12 +19,12 @@ use crate::client::Client;
 use crate::connect::Dialled;
 use crate::copy::{CopyInSink, CopyOutStream};
 use crate::driver::{PgDriver, Shared, fetch_text};
-use crate::error::{already_ended, call_failed, checked};
+use crate::error::{already_ended, call_failed, checked, exchange_failed};
 use crate::lent::{Lent, NoAsk, owned_call};
 use crate::params::encode;
 use crate::physical::Lease;
 use crate::row_stream::RowStream;
-use crate::stale::{Failed, SETTLE_LIMIT, Verdict, prepare_failed, text_failed, typed_failed};
+use crate::stale::{Failed, Verdict, prepare_failed, text_failed, typed_failed};
 use crate::statement::{Kind, Statement, ToStatement, with_statement};
 use crate::statements::Statements;
 
@@ -185,7 +185,7 @@ macro_rules! through {
             .call(&call, || async {
                 at.ready(&call)?;
                 let in_flight = at.slot().enter();
-                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot(), call)))
+                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot(), &call)))
             })
             .await
     }};
@@ -243,7 +243,7 @@ macro_rules! exclusively {
             .call(&call, || async {
                 at.ready(&call)?;
                 let in_flight = at.slot().enter();
-                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot(), call)))
+                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot(), &call)))
             })
             .await
     }};

@@ -1,7 +1,10 @@
-//! What a pooler in front of the server says, which has one code for everything and no stable severity.
+//! What no server on this machine says on demand: a pooler's refusals, which have one code for everything and no stable
+//! severity, and the answer to a commit in two parts.
 
-use aws_wrapper_pg::core::error::{DriverClass, RetryAdvice};
+use aws_wrapper_pg::core::error::{DriverClass, RetryAdvice, TransactionOutcome};
+use aws_wrapper_pg::core::session::transaction::TransactionState;
 use aws_wrapper_pg::{Client, Connector, ErrorKind, Result};
+use futures_util::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -59,4 +62,43 @@ async fn a_session_that_a_pooler_ends_is_lost() {
     assert_eq!(error.kind(), ErrorKind::Driver(DriverClass::Network), "{error:?}");
     assert_eq!(error.sqlstate(), Some("08P01"), "{error:?}");
     assert!(!error.connection_usable(), "{error:?}");
+}
+
+/// The error comes in a packet of its own; only the next one says that the transaction is over.
+#[tokio::test]
+async fn the_outcome_of_a_failed_commit_waits_for_the_state() {
+    for way in ["batch_execute", "simple_query_raw"] {
+        let welcome = [message(b'R', &[0; 4]), message(b'Z', b"I")].concat();
+        let begun = [message(b'C', b"BEGIN\0"), message(b'Z', b"T")].concat();
+        let refused = message(b'E', b"SERROR\0VERROR\0C23505\0Mduplicate key\0\0");
+        // What is sent next has the server say the rest.
+        let rest = [message(b'Z', b"I"), message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat();
+        let stays_open = Vec::new();
+        let (client, _server) = connected_to(vec![welcome, begun, refused, rest, stays_open]).await;
+        let client = client.unwrap();
+        client.batch_execute("begin").await.unwrap();
+        let commit = async {
+            match way {
+                "batch_execute" => client.batch_execute("commit").await,
+                _ => {
+                    client
+                        .simple_query_raw("commit")
+                        .await?
+                        .try_for_each(|_| std::future::ready(Ok(())))
+                        .await
+                }
+            }
+        };
+        let next = async {
+            while client.transaction_state() != TransactionState::Unknown {
+                tokio::task::yield_now().await;
+            }
+            client.batch_execute("select 1").await
+        };
+        let (committed, answered) = tokio::join!(commit, next);
+        answered.unwrap();
+        let error = committed.unwrap_err();
+        assert_eq!(error.sqlstate(), Some("23505"), "{way}: {error:?}");
+        assert_eq!(error.transaction_outcome(), TransactionOutcome::RolledBack, "{way}: {error:?}");
+    }
 }
