@@ -87,7 +87,9 @@ impl Monitor {
             self.proved_at = None;
         }
         let changed = known != Some(named);
-        if reading.proves_writer() && (verifies || changed) {
+        // The readers may have agreed on it before it could be asked itself.
+        let is_unproved = current.verified_writer() != Some(named);
+        if reading.proves_writer() && (verifies || changed || is_unproved) {
             return self.proved(reading, held);
         }
         let is_settled = self.round.as_ref().is_some_and(Round::is_settled) && !self.verification_wanted();
