@@ -68,32 +68,25 @@ pub trait Ask: fmt::Debug + Send + Sync {
 impl<D: DriverDialect> Call<'static, D> {
     /// A call that borrows nothing, for results that outlive the function that opened them.
     pub fn owned(method: Method, sql: Option<String>, logical: Arc<Logical<D>>, ask: Arc<dyn Ask>) -> Self {
-        let (logical, ask) = (Held::Shared(logical), Held::Shared(ask));
-        Self {
-            method,
-            sql: sql.map(Cow::Owned),
-            logical,
-            ask,
-            used: AtomicU64::new(0),
-            commits_open: AtomicBool::new(false),
-            asks_to_commit: AtomicBool::new(false),
-        }
+        Self::unsent(method, sql.map(Cow::Owned), Held::Shared(logical), Held::Shared(ask))
     }
 }
 
 impl<'a, D: DriverDialect> Call<'a, D> {
     /// A call of `method`; `sql` is its text when it has one.
     pub fn new(method: Method, sql: Option<&'a str>, logical: &'a Logical<D>, ask: &'a dyn Ask) -> Self {
-        let (sql, logical, ask) = (sql.map(Cow::Borrowed), Held::Borrowed(logical), Held::Borrowed(ask));
-        Self {
-            method,
-            sql,
-            logical,
-            ask,
-            used: AtomicU64::new(0),
-            commits_open: AtomicBool::new(false),
-            asks_to_commit: AtomicBool::new(false),
-        }
+        Self::unsent(method, sql.map(Cow::Borrowed), Held::Borrowed(logical), Held::Borrowed(ask))
+    }
+
+    #[inline]
+    fn unsent(
+        method: Method,
+        sql: Option<Cow<'a, str>>,
+        logical: Held<'a, Logical<D>>,
+        ask: Held<'a, dyn Ask + 'a>,
+    ) -> Self {
+        let (used, commits_open, asks_to_commit) = Default::default();
+        Self { method, sql, logical, ask, used, commits_open, asks_to_commit }
     }
 
     /// Which call it is.
@@ -261,11 +254,10 @@ impl<'a, D: DriverDialect> Call<'a, D> {
     /// Whether the server's error ended the transaction that the call was to commit. A text that is nothing but a commit may
     /// also have failed before: then the transaction is still there.
     fn was_refused_on(&self, slot: &Slot) -> bool {
-        let is_one = |sql: &str| !sql.trim_end().trim_end_matches(';').contains(';');
         self.method == Method::Commit
             || (self.asks_to_commit()
                 && self.commits_open()
-                && self.sql().is_some_and(is_one)
+                && self.sql().is_some_and(lexer::is_surely_one)
                 && slot.transaction() == TransactionState::Idle)
     }
 

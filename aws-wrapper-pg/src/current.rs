@@ -97,7 +97,7 @@ impl Current {
     /// # Panics
     /// Without that.
     pub(crate) fn base_mut(&mut self) -> &mut Physical {
-        self.base.as_mut().and_then(Arc::get_mut).expect("it was folded, so nobody else has it")
+        self.base.as_mut().and_then(Arc::get_mut).expect("only a folded base is asked for")
     }
 
     /// The connection in use. `None` only for a handle that it was taken away from.

@@ -314,11 +314,7 @@ impl Slot {
     ///
     /// Whoever sent it may have stopped waiting, so the state that was known last does not tell of it.
     pub fn ending(&self) -> Option<Ending> {
-        match self.ending.load(Ordering::Relaxed) {
-            0 => None,
-            1 => Some(Ending::Rollback),
-            _ => Some(Ending::Commit),
-        }
+        byte_to_ending(self.ending.load(Ordering::Relaxed))
     }
 
     /// How the server answered a command that ends a transaction: a commit may be answered by a rollback. For adapters, as
@@ -329,11 +325,7 @@ impl Slot {
 
     /// How the server answered what was sent last to end a transaction; `None` before the first.
     pub fn answered_ending(&self) -> Option<Ending> {
-        match self.answered_ending.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(Ending::Rollback),
-            _ => Some(Ending::Commit),
-        }
+        byte_to_ending(self.answered_ending.load(Ordering::Acquire))
     }
 
     /// The open transaction has failed: kept for the commit that the server will refuse. For adapters.
@@ -508,6 +500,15 @@ fn state_to_byte(state: TransactionState) -> u32 {
         TransactionState::Failed => b'E',
         _ => 0,
     })
+}
+
+/// As [`Ending`] numbers them; 0 for none.
+fn byte_to_ending(byte: u8) -> Option<Ending> {
+    match byte {
+        0 => None,
+        1 => Some(Ending::Rollback),
+        _ => Some(Ending::Commit),
+    }
 }
 
 fn byte_to_state(byte: u32) -> TransactionState {

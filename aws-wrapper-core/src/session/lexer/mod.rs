@@ -111,6 +111,11 @@ fn each_head<'a>(family: Family, sql: &'a str, mut look: impl FnMut(Head<'a>)) {
     look(head);
 }
 
+/// Whether `sql` has no second statement. Quick; a semicolon in a literal may also be the end of a statement.
+pub(crate) fn is_surely_one(sql: &str) -> bool {
+    !sql.trim_end().trim_end_matches(';').as_bytes().contains(&b';')
+}
+
 /// Whether `sql` is one statement that leaves no transaction open when it fails outside of one: a query or a change of
 /// rows. Of MySQL, where a procedure, or the first of several statements, may have begun one.
 pub fn is_one_plain(family: Family, sql: &str) -> bool {
@@ -123,7 +128,7 @@ pub fn is_one_plain(family: Family, sql: &str) -> bool {
     let is_plain = first == "(" || (kind == Kind::Word && is_one_of(first, PLAIN));
     // Most texts have no second statement, and finding that out is quick.
     is_plain
-        && (!sql.trim_end().trim_end_matches(';').as_bytes().contains(&b';')
+        && (is_surely_one(sql)
             || tokens
                 .skip_while(|(_, text)| *text != ";")
                 .all(|(kind, text)| kind == Kind::Symbol && text == ";"))

@@ -58,7 +58,7 @@ fn is_rolled_back(error: mysql_async::Error, code: u32) {
     assert_eq!(error.retry_advice(), RetryAdvice::RetryTransaction, "{error:?}");
     assert!(!error.statement_may_have_run(), "{error:?}");
     assert!(error.connection_usable(), "{error:?}");
-    let cause = error.find_source::<aws_wrapper_core::Error>().expect("the cause is told");
+    let cause = error.find_source::<aws_wrapper_core::Error>().expect("the error has its cause");
     assert_eq!(cause.vendor_code(), Some(code), "{error:?}");
 }
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use aws_wrapper_core::Result;
+use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_deadpool::adapter::Adapter;
 use aws_wrapper_deadpool::{Error as PoolError, Pool};
 
@@ -103,4 +104,12 @@ pub trait Mischief: Adapter {
 
     /// Adds this row in a transaction whose object is dropped.
     fn abandon(client: &mut Self::Client, id: i64) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Ignores an error after which the session is as it was.
+pub(crate) fn ignore_own(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::Driver(DriverClass::Other) => Ok(()),
+        result => result,
+    }
 }

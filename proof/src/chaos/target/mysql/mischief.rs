@@ -1,7 +1,6 @@
 //! Mischief with `mysql_async`.
 
 use aws_wrapper_core::Result;
-use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::retry::RetryPolicy;
 use aws_wrapper_deadpool::mysql::MySql;
@@ -12,7 +11,7 @@ use aws_wrapper_mysql::mysql_async::{self, Row, TxOpts};
 
 use super::{INSERT, core};
 use crate::chaos::history::Stage;
-use crate::chaos::target::mischief::{Mischief, Procedure, Way};
+use crate::chaos::target::mischief::{Mischief, Procedure, Way, ignore_own};
 
 impl Mischief for MySql {
     const TOOLS: &'static [&'static str] = &[
@@ -235,12 +234,4 @@ async fn begin_to_read_driver(client: &mut impl Queryable, sql: &str) -> mysql_a
     let mut result = client.query_iter(sql).await?;
     let _: Option<Row> = result.next().await?;
     Ok(())
-}
-
-/// Ignores an error after which the session is as it was.
-fn ignore_own(result: Result<()>) -> Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::Driver(DriverClass::Other) => Ok(()),
-        result => result,
-    }
 }

@@ -3,7 +3,6 @@
 use std::pin::pin;
 
 use aws_wrapper_core::Result;
-use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::retry::RetryPolicy;
 use aws_wrapper_deadpool::pg::Pg;
@@ -14,7 +13,7 @@ use tokio_postgres::types::ToSql;
 
 use super::INSERT;
 use crate::chaos::history::Stage;
-use crate::chaos::target::mischief::{Mischief, Procedure, Way};
+use crate::chaos::target::mischief::{Mischief, Procedure, Way, ignore_own};
 
 impl Mischief for Pg {
     const TOOLS: &'static [&'static str] = &[
@@ -204,12 +203,4 @@ async fn begin_to_read<T>(stream: impl Stream<Item = Result<T>>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Ignores an error after which the session is as it was.
-fn ignore_own(result: Result<()>) -> Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::Driver(DriverClass::Other) => Ok(()),
-        result => result,
-    }
 }
