@@ -12,7 +12,8 @@ use crate::status::CleartextRefused;
 
 /// When an error came.
 ///
-/// The severity and the socket say what became of a session, never the code of an error that leaves it alive: foreign tables, `dblink` and procedures raise codes of every class.
+/// The severity and the socket say what became of a session, never the code of an error that leaves it alive: foreign
+/// tables, `dblink` and procedures raise codes of every class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// While the connection was being opened. Nearly every error is FATAL here, so the severity says nothing.

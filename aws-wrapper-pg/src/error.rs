@@ -72,7 +72,7 @@ pub(crate) async fn call_failed(failed: impl Into<Failed>, slot: &Arc<Slot>) -> 
     }
 }
 
-/// The error of an exchange of `call`. The answer to a commit that fails says only afterwards whether the transaction is over.
+/// The error of an exchange of `call`. Behind the refusal of a commit the server says whether the transaction is over.
 pub(crate) async fn exchange_failed(
     failed: impl Into<Failed>,
     slot: &Arc<Slot>,

@@ -295,30 +295,25 @@ macro_rules! with_statement {
                 Ok(found) => {
                     let types = found.params().to_vec();
                     let encoded = encode($given, &types);
-                    let first = {
+                    let (mut found, mut is_first_try) = (found, true);
+                    loop {
                         let ($driver, $params): (&tokio_postgres::Statement, _) = (&found, encoded.iter());
-                        $exchange
-                    };
-                    match first {
-                        Ok(value) => Ok(value),
-                        Err(error) => match Box::pin(statement.failed(error, found, $slot, $known)).await {
-                            Verdict::Fail(failed) => Err(failed),
-                            Verdict::Repeat(error) => match statement.on($client, $slot, $known).await {
-                                Err(error) => Err(prepare_failed(error, statement.sql())),
-                                // They are encoded for other types.
-                                Ok(found) if found.params() != types => Err(Failed::from(error)),
-                                Ok(found) => {
-                                    let ($driver, $params): (&tokio_postgres::Statement, _) =
-                                        (&found, encoded.iter());
-                                    match $exchange {
-                                        Ok(value) => Ok(value),
-                                        Err(error) => Err(Failed::from(
-                                            Box::pin(statement.failed(error, found, $slot, $known)).await,
-                                        )),
-                                    }
-                                }
-                            },
-                        },
+                        let error = match $exchange {
+                            Ok(value) => break Ok(value),
+                            Err(error) => error,
+                        };
+                        match Box::pin(statement.failed(error, found, $slot, $known)).await {
+                            Verdict::Repeat(error) if is_first_try => {
+                                is_first_try = false;
+                                found = match statement.on($client, $slot, $known).await {
+                                    Ok(again) if again.params() == types => again,
+                                    // What is encoded is for other types.
+                                    Ok(_) => break Err(Failed::from(error)),
+                                    Err(error) => break Err(prepare_failed(error, statement.sql())),
+                                };
+                            }
+                            verdict => break Err(Failed::from(verdict)),
+                        }
                     }
                 }
             },
