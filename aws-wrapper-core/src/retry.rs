@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::error::{Error, RetryAdvice, TransactionOutcome};
+use crate::error::{Error, ErrorKind, RetryAdvice, TransactionOutcome};
+use crate::session::transaction::TransactionState;
 
 /// How often and when a retry helper runs its work again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,12 @@ impl RetryPolicy {
                 false
             }
         }
+    }
+
+    /// For adapters: one statement in a transaction that is open, or may be, is run once.
+    #[must_use]
+    pub fn within(self, state: TransactionState) -> Self {
+        if state == TransactionState::Idle { self } else { self.max_runs(1) }
     }
 
     fn pause(&self, runs: u32, error: &impl Failure) -> Duration {
@@ -171,12 +178,19 @@ pub async fn run<A: Attempt>(policy: RetryPolicy, work: Work, mut attempt: A) ->
     }
 }
 
+/// The error of a handle that was kept beyond its run. For adapters.
+#[cold]
+pub fn expired() -> Error {
+    let text = "the handle was kept beyond the run it was made for; the connection is not its own any more";
+    Error::new(ErrorKind::ConnectionSwitched, text).with_nothing_sent()
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::error::{DriverClass, ErrorKind, FailoverOutcome, FailoverReport};
+    use crate::error::{DriverClass, FailoverOutcome, FailoverReport};
 
     fn failed_over(was_in_transaction: bool, commit_in_flight: bool, may_have_run: bool) -> Error {
         let report = FailoverReport {

@@ -1,8 +1,8 @@
 //! Which connections may be used again.
 //!
 //! Without a question to the server: what the registry knows of the connection, where it leads to now, whether a
-//! transaction is open, how old it is. What is left on one that is given back is the matter of the module `clean`. Only one that lay idle for long, or whose host was in doubt meanwhile, is asked for
-//! a sign of life.
+//! transaction is open, how old it is. What is left on one that is given back is the matter of the module `clean`. Only
+//! one that lay idle for long, or whose host was in doubt meanwhile, is asked for a sign of life.
 
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::registry::{Fitness, Slot, Unfit};

@@ -5,8 +5,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_wrapper_core::Error as CoreError;
-use aws_wrapper_core::error::ErrorKind;
 use aws_wrapper_core::registry::EndReason;
 
 use crate::conn::Conn;
@@ -43,13 +41,6 @@ impl Pass {
     #[inline]
     pub(crate) fn is_valid(&self) -> bool {
         self.0.load(Ordering::Acquire)
-    }
-
-    /// What a handle says that was kept beyond its run.
-    pub(crate) fn expired() -> CoreError {
-        let text =
-            "the handle was kept beyond the run it was made for; the connection is not its own any more";
-        CoreError::new(ErrorKind::ConnectionSwitched, text).with_nothing_sent()
     }
 }
 

@@ -4,7 +4,6 @@ use std::future::Future;
 
 use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::retry::{Attempt, RetryPolicy, Work, run};
-use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::TxOpts;
 
 use crate::conn::Conn;
@@ -44,8 +43,7 @@ impl Conn {
         T: Send,
     {
         self.ready().await?;
-        let is_alone = self.transaction_state() == TransactionState::Idle;
-        let policy = if is_alone { policy } else { policy.max_runs(1) };
+        let policy = policy.within(self.transaction_state());
         run(policy, Work::Statement, Statement { conn: self, work }).await.map_err(to_driver)
     }
 

@@ -6,13 +6,13 @@
 use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::call::Call;
 use aws_wrapper_core::method::Method;
+use aws_wrapper_core::retry::expired;
 use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::prelude::Queryable as _;
 
 use crate::conn::{Conn, enter, exchange, failed};
 use crate::driver::on_lane;
 use crate::error::to_driver;
-use crate::handle::Pass;
 use crate::lane::{Lane, Loss};
 use crate::statement::{is_number, refused_number};
 
@@ -21,24 +21,20 @@ impl Conn {
     #[inline]
     pub(crate) async fn ready(&mut self) -> mysql_async::Result<()> {
         let slot = self.physical.slot();
-        let is_ready = !self.link.logical().has_parked()
-            && self.physical.lent().is_none()
-            && self.rollback_due.is_none()
-            && self.infile_handler.is_none()
-            && self.pass.is_none()
-            && !slot.has_ended()
+        let is_known = self.physical.lent().is_none()
             && slot.transaction() != TransactionState::Unknown
             && !self.physical.lane.status().is_remarkable();
-        let is_ready = is_ready || self.is_usual_in_a_handle();
-        if is_ready { Ok(()) } else { Box::pin(self.settle_and_go_on()).await }
-    }
-
-    /// As most calls of a handle find it.
-    fn is_usual_in_a_handle(&self) -> bool {
-        self.pass.as_ref().is_some_and(Pass::is_valid)
-            && self.physical.lent().is_none()
-            && self.physical.slot().transaction() != TransactionState::Unknown
-            && !self.physical.lane.status().is_remarkable()
+        let is_usual = match &self.pass {
+            None => {
+                !self.link.logical().has_parked()
+                    && self.rollback_due.is_none()
+                    && self.infile_handler.is_none()
+                    && !slot.has_ended()
+            }
+            // A handle stays on its connection.
+            Some(pass) => pass.is_valid(),
+        };
+        if is_known && is_usual { Ok(()) } else { Box::pin(self.settle_and_go_on()).await }
     }
 
     async fn settle_and_go_on(&mut self) -> mysql_async::Result<()> {
@@ -77,7 +73,7 @@ impl Conn {
     pub(crate) async fn settle(&mut self) -> mysql_async::Result<()> {
         self.physical.reclaim();
         if self.pass.as_ref().is_some_and(|pass| !pass.is_valid()) {
-            return Err(to_driver(Pass::expired()));
+            return Err(to_driver(expired()));
         }
         // What is left of a transaction must not run outside of it: its calls fail on the lost connection. So do those of a
         // handle.

@@ -115,7 +115,8 @@ impl fmt::Debug for Statement {
 
 /// What can be executed: SQL text, or a statement of the wrapper's or the driver's.
 ///
-/// A statement of the driver's own runs only on the connection that made it: see [`Conn`](crate::Conn). Sealed: cannot be implemented outside.
+/// A statement of the driver's own runs only on the connection that made it: see [`Conn`](crate::Conn). Sealed: cannot be
+/// implemented outside.
 pub trait ToStatement: sealed::Sealed + Send + Sync {
     #[doc(hidden)]
     fn kind(&self) -> Kind<'_>;
@@ -200,8 +201,11 @@ const TO_BE_PREPARED_AGAIN: u16 = 1615;
 /// Whether the statement `sql` has to be prepared again, and nothing was executed. A procedure may have said so in the middle
 /// of its work.
 pub(crate) fn is_stale(error: &mysql_async::Error, sql: &str) -> bool {
-    let is_outdated = |error: &mysql_async::Error| matches!(error, mysql_async::Error::Server(server) if server.code == TO_BE_PREPARED_AGAIN);
-    is_forgotten(error) || is_outdated(error) && lexer::is_one_plain(Family::MySql, sql)
+    is_forgotten(error) || (is_outdated(error) && lexer::is_one_plain(Family::MySql, sql))
+}
+
+fn is_outdated(error: &mysql_async::Error) -> bool {
+    matches!(error, mysql_async::Error::Server(server) if server.code == TO_BE_PREPARED_AGAIN)
 }
 
 /// Awaits `$exchange` on `$conn` with the driver's form of a statement: `$form` is bound to something it accepts, `$params`

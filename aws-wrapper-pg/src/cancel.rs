@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use aws_wrapper_core::error::{Error, ErrorKind, Phase, Result};
+use aws_wrapper_core::retry::expired;
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
-use crate::client::taken_away;
 use crate::connect::Dialled;
 use crate::error::{DriverError, connect_failed, into_error};
 
@@ -43,7 +43,7 @@ impl CancelToken {
     /// # Errors
     /// When the server cannot be reached, or not within the limit for opening a connection.
     pub async fn cancel_query(&self) -> Result<()> {
-        let Some((Token(token), dialled)) = &self.target else { return Err(taken_away()) };
+        let Some((Token(token), dialled)) = &self.target else { return Err(expired()) };
         let Ok(sent) = timeout(self.limit, send(token, dialled)).await else {
             let text =
                 format!("the server did not take the cancel request within {} ms", self.limit.as_millis());

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::connector::Connector as CoreConnector;
-use aws_wrapper_core::error::{Error, ErrorKind, Result};
+use aws_wrapper_core::error::Result;
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::registry::{Ending, SessionChange, Slot};
+use aws_wrapper_core::retry::expired;
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_core::table::Table;
 use bytes::Buf;
@@ -485,13 +486,13 @@ impl Client {
         if self.shared.logical().has_parked() && !self.current.is_of_handle() {
             self.current.adopt(self.shared.logical());
         }
-        self.current.now().ok_or_else(taken_away)
+        self.current.now().ok_or_else(expired)
     }
 
     /// The time of a handle on the connection in use.
     pub(crate) fn run(&self) -> Result<Run> {
         drop(self.newest()?);
-        let physical = self.current.share().ok_or_else(taken_away)?;
+        let physical = self.current.share().ok_or_else(expired)?;
         Ok(Run::new(Self { current: Current::of_handle(physical), shared: Arc::clone(&self.shared) }))
     }
 
@@ -534,18 +535,11 @@ impl Drop for Client {
     }
 }
 
-/// A handle was kept beyond its run.
-#[cold]
-pub(crate) fn taken_away() -> Error {
-    let text = "the handle was kept beyond the run it was made for; the connection is not its own any more";
-    Error::new(ErrorKind::ConnectionSwitched, text).with_nothing_sent()
-}
-
 /// The connection the call used, or the one that took its place.
 impl Ask for Client {
     fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Table>> {
         Box::pin(async move {
-            let physical = self.current.now().ok_or_else(taken_away)?;
+            let physical = self.current.now().ok_or_else(expired)?;
             match fetch_text(&physical.client, sql).await {
                 Ok(table) => Ok(table),
                 Err(error) => Err(call_failed(error, physical.slot()).await),

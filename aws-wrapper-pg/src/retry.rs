@@ -45,8 +45,7 @@ impl Client {
         Fut: Future<Output = Result<T>> + Send,
         T: Send,
     {
-        let is_alone = self.transaction_state() == TransactionState::Idle;
-        let policy = if is_alone { policy } else { policy.max_runs(1) };
+        let policy = policy.within(self.transaction_state());
         run(policy, Work::Statement, Statement { client: self, work }).await
     }
 

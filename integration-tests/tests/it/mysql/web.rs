@@ -6,34 +6,28 @@ use aws_wrapper_deadpool::mysql::Pool;
 use aws_wrapper_mysql::mysql_async::TxOpts;
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::routing::post;
 use integration_tests::{MySql, Session, on_cluster};
 
-use crate::service::answer_of;
+use crate::service::{Order, Refusal, answer_of, failed, misread};
 
-struct Order {
-    id: i64,
-}
-
-async fn place(State(pool): State<Pool>, body: String) -> Result<String, (StatusCode, String)> {
-    let order = Order { id: body.trim().parse().map_err(|_| (StatusCode::BAD_REQUEST, body.clone()))? };
-    let failed = |error: &dyn std::fmt::Display| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+async fn place(State(pool): State<Pool>, body: String) -> Result<String, Refusal> {
+    let order: Order = body.parse().map_err(misread)?;
     let policy = RetryPolicy::default();
 
-    let mut conn = pool.writer().await.map_err(|error| failed(&error))?;
+    let mut conn = pool.writer().await.map_err(failed)?;
     let id = &order.id;
     let placed = conn.retry_transaction(policy, TxOpts::default(), |mut transaction| async move {
         transaction.exec_drop("INSERT INTO log VALUES (?)", (id,)).await?;
         transaction.exec_drop("INSERT INTO log VALUES (?)", (*id + 1,)).await
     });
-    placed.await.map_err(|error| failed(&error))?;
+    placed.await.map_err(failed)?;
     drop(conn);
 
     let counted = pool.run(Role::Writer, policy, |mut conn| async move {
         conn.exec_first::<i64, _, _>("SELECT count(*) FROM log WHERE id >= ?", (id,)).await
     });
-    let count = counted.await.map_err(|error| failed(&error))?;
+    let count = counted.await.map_err(failed)?;
     Ok(count.unwrap_or_default().to_string())
 }
 

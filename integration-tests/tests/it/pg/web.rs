@@ -5,35 +5,29 @@ use aws_wrapper_core::retry::RetryPolicy;
 use aws_wrapper_deadpool::pg::Pool;
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::routing::post;
 use integration_tests::{Pg, Session, on_cluster};
 
-use crate::service::answer_of;
+use crate::service::{Order, Refusal, answer_of, failed, misread};
 
-struct Order {
-    id: i64,
-}
-
-async fn place(State(pool): State<Pool>, body: String) -> Result<String, (StatusCode, String)> {
-    let order = Order { id: body.trim().parse().map_err(|_| (StatusCode::BAD_REQUEST, body.clone()))? };
-    let failed = |error: &dyn std::fmt::Display| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+async fn place(State(pool): State<Pool>, body: String) -> Result<String, Refusal> {
+    let order: Order = body.parse().map_err(misread)?;
     let policy = RetryPolicy::default();
 
-    let mut client = pool.writer().await.map_err(|error| failed(&error))?;
+    let mut client = pool.writer().await.map_err(failed)?;
     let id = &order.id;
     let placed = client.retry_transaction(policy, |transaction| async move {
         transaction.execute("INSERT INTO log VALUES ($1)", &[id]).await?;
         transaction.execute("INSERT INTO log VALUES ($1)", &[&(*id + 1)]).await
     });
-    placed.await.map_err(|error| failed(&error))?;
+    placed.await.map_err(failed)?;
     drop(client);
 
     let counted = pool.run(Role::Writer, policy, |client| async move {
         let row = client.query_one("SELECT count(*) FROM log WHERE id >= $1", &[id]).await?;
         Ok(row.get::<_, i64>(0))
     });
-    Ok(counted.await.map_err(|error| failed(&error))?.to_string())
+    Ok(counted.await.map_err(failed)?.to_string())
 }
 
 #[test]
