@@ -4,13 +4,17 @@
 
 mod common;
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use aws_wrapper_core::Error;
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::events::Event;
 use aws_wrapper_core::plugins::monitoring::{HostMonitorStatus, Verdict};
-use aws_wrapper_core::registry::{Fitness, Purpose, Unfit};
+use aws_wrapper_core::registry::{Fitness, Purpose, Slot, Unfit};
 use aws_wrapper_core::testing::cluster::Reach;
 use aws_wrapper_core::testing::driver::{FakeClient, On, Outcome};
 use common::{MS, SECOND, World, all, meanwhile, timed, until};
@@ -113,6 +117,36 @@ async fn thousands_of_calls_are_ended_by_one_monitor() {
     // Nobody has opened the monitor's connection before, so the first probe may take as long as a connect.
     assert!(elapsed <= MS * (FAST.nominal(0) + 50) + SECOND, "{elapsed:?}");
     assert_eq!(monitor(&world).aborted, 1_000);
+}
+
+/// Notes how each connection fares whenever a call is woken.
+struct Onlooker {
+    slots: Vec<Arc<Slot>>,
+    seen: Mutex<Vec<Fitness>>,
+    call: Waker,
+}
+
+impl Wake for Onlooker {
+    fn wake(self: Arc<Self>) {
+        *self.seen.lock().unwrap() = self.slots.iter().map(|slot| slot.fitness()).collect();
+        self.call.wake_by_ref();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_ended_finds_all_connections_beside_it_suspect() {
+    let world = World::new();
+    let clients = all((0..8).map(|_| FAST.client(&world, &[]))).await;
+    let (caller, beside) = clients.split_first().unwrap();
+    let slots = beside.iter().map(|client| Arc::clone(client.current().slot())).collect();
+    let call = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+    let onlooker = Arc::new(Onlooker { slots, seen: Mutex::default(), call });
+    let waker = Arc::clone(&onlooker).into();
+    let mut call = pin!(hang(&world, caller));
+    let call = poll_fn(|_| call.as_mut().poll(&mut Context::from_waker(&waker)));
+    let result = meanwhile(call, MS * 100, || world.cluster.set_reach("i-1", Reach::Silent)).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::HostUnavailable);
+    assert_eq!(*onlooker.seen.lock().unwrap(), [Fitness::Suspect; 7]);
 }
 
 #[tokio::test(start_paused = true)]

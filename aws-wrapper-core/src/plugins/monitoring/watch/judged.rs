@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::clock::Now;
 use super::super::profile::Profile;
 use super::super::verdict::{Outcome, Verdict};
 use super::{HostWatch, age};
@@ -89,22 +90,10 @@ impl HostWatch {
             down.map(|(profile, _)| Arc::clone(profile)).collect()
         };
         let now = shared.host_monitors.now();
-        let (mut count, mut longest) = (0, 0);
-        for (slot, profile) in self.connections() {
-            // A call that ends right now changes the word, and then the abort meets nothing.
-            let word = slot.mark().word();
-            let Some(age) = age(&slot, word, &now) else {
-                slot.mark().suspect();
-                continue;
-            };
-            let is_due = profile.fail_fast || age >= profile.grace_millis();
-            if down.contains(&profile) && is_due {
-                let silent = longest.max(age);
-                if self.end_call(&slot, word, silent, dead(host)) {
-                    (count, longest) = (count + 1, silent);
-                }
-            }
-        }
+        let is_due = |profile: &Arc<Profile>, age| {
+            down.contains(profile) && (profile.fail_fast || age >= profile.grace_millis())
+        };
+        let (count, longest) = self.end_calls(self.connections(), &now, is_due, || dead(host));
         let silent_for = Duration::from_millis(longest);
         if is_news {
             tracing::warn!(%host, address = ?self.address(), ?silent_for, aborted = count, "the host is dead");
@@ -119,24 +108,43 @@ impl HostWatch {
     pub(in super::super) fn end_older_than(&self, alive_at: Instant) {
         let Some(shared) = self.shared.upgrade() else { return };
         let (host, now) = (self.host(), shared.host_monitors.now());
-        let (mut count, mut longest) = (0, 0);
-        for (slot, profile) in self.connections_if(|guarded| guarded.since <= alive_at) {
-            let word = slot.mark().word();
-            match age(&slot, word, &now) {
-                Some(age) if age >= profile.grace_millis() => {
-                    let silent = longest.max(age);
-                    let reason = EndReason::aborted(format!("`{host}` was started again meanwhile"));
-                    if self.end_call(&slot, word, silent, reason) {
-                        (count, longest) = (count + 1, silent);
-                    }
-                }
-                _ => slot.mark().suspect(),
-            }
-        }
+        let older = self.connections_if(|guarded| guarded.since <= alive_at);
+        let is_due = |profile: &Arc<Profile>, age| age >= profile.grace_millis();
+        let reason = || EndReason::aborted(format!("`{host}` was started again meanwhile"));
+        let (count, _) = self.end_calls(older, &now, is_due, reason);
         if count > 0 {
             tracing::warn!(%host, count, "the server was started again; calls on older connections are ended");
             shared.events.send(Event::ConnectionsAborted { host, count });
         }
+    }
+
+    /// Marks `connections` that nobody uses, then ends the calls that are due by their age in milliseconds: how many, and the
+    /// greatest age. In this order, because a call that has ended may look at the connections beside its own.
+    fn end_calls(
+        &self,
+        connections: Vec<(Arc<Slot>, Arc<Profile>)>,
+        now: &Now,
+        is_due: impl Fn(&Arc<Profile>, u64) -> bool,
+        reason: impl Fn() -> EndReason,
+    ) -> (u64, u64) {
+        let mut due = Vec::new();
+        for (slot, profile) in connections {
+            // A call that ends right now changes the word, and then the abort meets nothing.
+            let word = slot.mark().word();
+            match age(&slot, word, now) {
+                None => slot.mark().suspect(),
+                Some(age) if is_due(&profile, age) => due.push((slot, word, age)),
+                Some(_) => {}
+            }
+        }
+        let (mut count, mut longest) = (0, 0);
+        for (slot, word, age) in due {
+            let silent = longest.max(age);
+            if self.end_call(&slot, word, silent, reason()) {
+                (count, longest) = (count + 1, silent);
+            }
+        }
+        (count, longest)
     }
 
     /// Ends the call that `word` tells of, and says whether it was still waiting. It is counted before it is woken:
