@@ -22,7 +22,7 @@ pub use crate::names::ClusterNames;
 pub use crate::pg::Pg;
 pub use crate::poll::{Polled, drop_after};
 pub use crate::run::{
-    eventually, no_task_left, on_built, on_cluster, on_clusters, on_logged_cluster, on_plain, spawn,
+    SOON, eventually, no_task_left, on_built, on_cluster, on_clusters, on_logged_cluster, on_plain, spawn,
 };
 pub use crate::server::{Behaviour, FakeServer};
 

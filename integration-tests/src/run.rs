@@ -88,11 +88,19 @@ pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) 
     tokio::spawn(work)
 }
 
+/// Bound for an answer that must not wait for any default limit, of which the shortest is 10 s (`connect_timeout_ms`). Far
+/// more than an idle machine needs, so that it holds on one that is overbooked ten times.
+pub const SOON: Duration = Duration::from_secs(8);
+
+/// How much longer everything may take on a machine that is overbooked.
+const OVERBOOKED: u32 = 10;
+
 /// Waits until `condition` holds.
 ///
 /// # Panics
-/// After `limit`, naming `what` was waited for.
+/// After ten times `limit`, which is for an idle machine, naming `what` was waited for.
 pub async fn eventually(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let limit = limit * OVERBOOKED;
     let end = Instant::now() + limit;
     while !condition().await {
         assert!(Instant::now() < end, "not within {limit:?}: {what}");

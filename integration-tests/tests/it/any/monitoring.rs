@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_wrapper_core::error::ErrorKind;
 use aws_wrapper_core::plugins::monitoring::{HostMonitorStatus, Verdict};
 use aws_wrapper_core::registry::{Fitness, Unfit};
-use integration_tests::{Adapter, Session, TestCluster, eventually, failovers, on_cluster, spawn};
+use integration_tests::{Adapter, SOON, Session, TestCluster, eventually, failovers, on_cluster, spawn};
 use tokio::time::{Instant, sleep};
 
 use super::Driver;
@@ -22,8 +22,6 @@ const QUICK: &[(&str, &str)] = &[
 ];
 /// When the third probe has missed its deadline, for a host that is silent from the beginning of the call.
 const NOMINAL: Duration = Duration::from_millis(1_500);
-/// The machines are shared: how exact it is on a quiet one is for the benchmark to show.
-const LATE: Duration = Duration::from_secs(2);
 
 fn quick(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
     [QUICK, more].concat()
@@ -60,7 +58,8 @@ fn a_call_on_a_silent_host_is_ended_in_time_whatever_keeps_it_silent() {
             assert_eq!(error.kind(), ErrorKind::HostUnavailable, "{fault:?}: {error:?}");
             assert_eq!(error.host(), Some(&cluster.key("instance-2")), "{fault:?}");
             assert!(elapsed >= NOMINAL, "{fault:?}: {elapsed:?}");
-            assert!(elapsed < NOMINAL + LATE, "{fault:?}: {elapsed:?}");
+            // How exact it is on a quiet machine is for the benchmark to show.
+            assert!(elapsed < NOMINAL + SOON, "{fault:?}: {elapsed:?}");
             assert_eq!(session.slot().fitness(), Fitness::Unfit(Unfit::Aborted), "{fault:?}");
             let monitor = monitor_of(&connector, cluster, "instance-2").unwrap();
             assert_eq!((monitor.verdict, monitor.aborted), (Verdict::Down, 1), "{fault:?}");
@@ -70,7 +69,7 @@ fn a_call_on_a_silent_host_is_ended_in_time_whatever_keeps_it_silent() {
             assert_eq!(bystander.slot().fitness(), Fitness::Suspect, "{fault:?}");
             let start = Instant::now();
             assert_eq!(bystander.who().await.unwrap_err().kind(), ErrorKind::HostUnavailable, "{fault:?}");
-            assert!(start.elapsed() < Duration::from_millis(500), "{fault:?}: {:?}", start.elapsed());
+            assert!(start.elapsed() < elapsed, "{fault:?}: {:?}", start.elapsed());
 
             fault.end(cluster, "instance-2").await;
             eventually(Duration::from_secs(10), "the host is up again", async || {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_wrapper_core::error::{ErrorKind, FailoverOutcome, TransactionOutcome};
-use integration_tests::{Adapter, Expected, Session, on_cluster, switched};
+use integration_tests::{Adapter, Expected, SOON, Session, on_cluster, switched};
 use tokio::time::Instant;
 
 use super::Driver;
@@ -28,7 +28,7 @@ fn a_reader_that_is_lost_is_replaced_by_another_reader() {
                     transaction: TransactionOutcome::NotInTransaction,
                 },
             );
-            assert!(start.elapsed() < Duration::from_secs(2), "{mode:?}: {:?}", start.elapsed());
+            assert!(start.elapsed() < SOON, "{mode:?}: {:?}", start.elapsed());
             assert_eq!(session.who().await.unwrap(), new);
             cluster.start(&old).await.unwrap();
             cluster.complete().await;

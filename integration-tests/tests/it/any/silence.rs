@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use aws_wrapper_core::error::{DriverClass, ErrorKind, Phase};
-use integration_tests::{Adapter, Session, TestCluster, eventually, failovers, on_cluster, spawn};
+use integration_tests::{Adapter, SOON, Session, TestCluster, eventually, failovers, on_cluster, spawn};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Driver;
@@ -66,7 +66,7 @@ async fn silent_writer(cluster: &TestCluster, fault: Fault) {
     let start = Instant::now();
     let mut second = Driver::connect(&connector).await.unwrap();
     assert_eq!(second.who().await.unwrap(), report.new_writer);
-    assert!(start.elapsed() < Duration::from_secs(5), "{fault:?}: {:?}", start.elapsed());
+    assert!(start.elapsed() < SOON, "{fault:?}: {:?}", start.elapsed());
     assert_eq!(failovers(&mut events), (0, Vec::new()), "{fault:?}: no call has failed");
 
     // When the silence ends the connection turns out to be lost.
@@ -98,7 +98,8 @@ fn connecting_to_a_silent_host_has_a_deadline() {
                 };
                 assert!(is_late, "{fault:?}, {plugins}: {error:?}");
                 assert_eq!(error.host(), Some(&cluster.key("instance-2")), "{fault:?}, {plugins}: {error:?}");
-                assert!((400..1500).contains(&elapsed.as_millis()), "{fault:?}, {plugins}: {elapsed:?}");
+                assert!(elapsed >= Duration::from_millis(400), "{fault:?}, {plugins}: {elapsed:?}");
+                assert!(elapsed < SOON, "{fault:?}, {plugins}: {elapsed:?}");
                 fault.end(cluster, "instance-2").await;
                 // A dropped SYN is sent again only after a second.
                 eventually(Duration::from_secs(15), "the host lets us in again", async || {
@@ -123,7 +124,7 @@ fn a_failover_passes_by_a_silent_reader() {
         let start = Instant::now();
         let error = session.who().await.unwrap_err();
         assert!(error.is_failover_success(), "{error:?}");
-        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
         assert_eq!(session.who().await.unwrap(), "instance-1", "nobody else can answer");
     });
 }

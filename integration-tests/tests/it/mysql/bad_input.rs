@@ -9,7 +9,7 @@ use aws_wrapper_mysql::mysql_async::prelude::Queryable;
 use aws_wrapper_mysql::mysql_async::{self, Params, TxOpts, Value, params};
 use aws_wrapper_mysql::{Connector, Error};
 use integration_tests::{
-    Adapter, Behaviour, FakeServer, MySql, Pg, Session, TestCluster, eventually, failovers, host_down,
+    Adapter, Behaviour, FakeServer, MySql, Pg, SOON, Session, TestCluster, eventually, failovers, host_down,
     on_built, on_cluster, on_plain,
 };
 use tokio::time::{Instant, timeout};
@@ -48,7 +48,7 @@ async fn refused_login(cluster: &TestCluster, user: &str, plugins: &str) -> Erro
     let start = Instant::now();
     let error = connector.connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Login, "{user}, {plugins}: {error:?}");
-    assert!(start.elapsed() < Duration::from_secs(1), "{user}, {plugins}: {:?}", start.elapsed());
+    assert!(start.elapsed() < SOON, "{user}, {plugins}: {:?}", start.elapsed());
     assert!(host_down(&mut events).is_empty(), "{user}, {plugins}");
     assert!(!format!("{error} {error:?} {error:#?}").contains("wrong-pw"), "{user}, {plugins}");
     error
@@ -93,7 +93,7 @@ async fn a_missing_database(cluster: &TestCluster) {
     // Who may not see a database is not told whether it exists.
     assert_eq!(error.vendor_code(), Some(1044), "{error:?}");
     assert!(error.to_string().contains("nowhere"), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
 async fn a_host_that_does_not_exist(cluster: &TestCluster) {
@@ -109,7 +109,7 @@ async fn a_host_that_does_not_exist(cluster: &TestCluster) {
     assert_eq!(error.kind(), ErrorKind::Timeout(Phase::Connect), "{error:?}");
     assert!(format!("{error:?}").contains("name or service not known"), "the cause is told: {error:?}");
     assert_eq!(error.host().unwrap().host(), name);
-    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
 async fn a_reader_that_is_taken_for_the_writer(cluster: &TestCluster) {
@@ -125,7 +125,7 @@ async fn a_reader_that_is_taken_for_the_writer(cluster: &TestCluster) {
     assert!(matches!(error.kind(), ErrorKind::Routing | ErrorKind::Timeout(Phase::Connect)), "{error:?}");
     let text = format!("{error:?}");
     assert!(text.contains("is a Reader, but a Writer is wanted"), "{text}");
-    assert!(start.elapsed() < Duration::from_millis(3500), "{:?}", start.elapsed());
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
 async fn an_address_without_a_pattern(cluster: &TestCluster) {
@@ -195,7 +195,7 @@ fn a_server_of_postgresql_is_an_error_and_not_a_hang() {
                 ];
                 let connector = cluster.connector_to::<MySql>(&cluster.endpoint(), &params).unwrap();
                 let start = Instant::now();
-                let connected = timeout(Duration::from_secs(5), connector.connect()).await;
+                let connected = timeout(SOON, connector.connect()).await;
                 let error = connected.expect("it does not hang").unwrap_err();
                 let is_late = match error.kind() {
                     ErrorKind::Timeout(Phase::Connect) => true,
@@ -203,7 +203,7 @@ fn a_server_of_postgresql_is_an_error_and_not_a_hang() {
                     _ => false,
                 };
                 assert!(is_late, "{plugins}: {error:?}");
-                assert!(start.elapsed() < Duration::from_secs(3), "{plugins}: {:?}", start.elapsed());
+                assert!(start.elapsed() < SOON, "{plugins}: {:?}", start.elapsed());
             }
         }
     });
@@ -345,7 +345,7 @@ fn a_login_without_the_right_to_read_the_topology_is_told_which_right() {
         let text = error.to_string();
         assert!(text.contains("SELECT") && text.contains("replica_host_status"), "{error:?}");
         assert!(matches!(error.vendor_code(), Some(1142 | 1044 | 1370)), "{error:?}");
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
         // Without plugins nobody asks.
         cluster.connector::<MySql>(&[("user", "blind"), ("plugins", "none")]).connect().await.unwrap();
     });
@@ -360,11 +360,7 @@ fn a_server_that_never_answers_is_given_up_at_the_deadline() {
                 let connector = local(&server, &[("connect_timeout_ms", "500"), ("sslmode", sslmode)]);
                 let start = Instant::now();
                 let error = connector.connect().await.unwrap_err();
-                assert!(
-                    start.elapsed() < Duration::from_millis(1500),
-                    "{behaviour:?}: {:?}",
-                    start.elapsed()
-                );
+                assert!(start.elapsed() < SOON, "{behaviour:?}: {:?}", start.elapsed());
                 assert_eq!(error.host().unwrap().port(), server.address().port(), "{error:?}");
                 eventually(Duration::from_secs(2), "the socket is closed", async || server.open() == 0).await;
             }
@@ -381,7 +377,7 @@ fn a_server_of_another_kind_is_an_error_and_not_a_hang() {
             for sslmode in ["disable", "prefer", "require"] {
                 let server = FakeServer::start(behaviour).await;
                 let connector = local(&server, &[("connect_timeout_ms", "500"), ("sslmode", sslmode)]);
-                let connected = timeout(Duration::from_secs(2), connector.connect()).await;
+                let connected = timeout(SOON, connector.connect()).await;
                 let error = connected.expect("the deadline holds").unwrap_err();
                 assert!(!error.is_failover_success(), "{error:?}");
                 assert_eq!(error.host().map(HostKey::host), Some("127.0.0.1"), "{error:?}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_wrapper_core::error::{DriverClass, TransactionOutcome};
-use integration_tests::{Expected, Pg, Session, eventually, host_down, on_cluster, switched};
+use integration_tests::{Expected, Pg, SOON, Session, eventually, host_down, on_cluster, switched};
 use tokio::time::{Instant, timeout};
 
 #[test]
@@ -64,7 +64,7 @@ fn a_session_ended_by_an_administrator_goes_on_at_the_same_writer() {
                 transaction: TransactionOutcome::NotInTransaction,
             },
         );
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
         assert_eq!(session.who().await.unwrap(), "instance-1");
         let down = host_down(&mut events);
         assert!(down.is_empty(), "the host is well: {down:?}");
