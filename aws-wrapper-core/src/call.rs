@@ -134,7 +134,7 @@ impl<'a, D: DriverDialect> Call<'a, D> {
             || matches!(known, TransactionState::InTransaction | TransactionState::Failed);
         self.commits_open.store(is_open, Ordering::Relaxed);
         let asks = self.method == Method::Commit
-            || self.sql().is_some_and(|sql| lexer::ends_in_commit(D::FAMILY, sql));
+            || self.sql().is_some_and(|sql| lexer::ends_in_commit(D::ENGINE, sql));
         self.asks_to_commit.store(asks, Ordering::Relaxed);
     }
 
@@ -151,10 +151,10 @@ impl<'a, D: DriverDialect> Call<'a, D> {
                 | Method::CopyIn
                 | Method::CopyOut,
                 sql,
-            ) => sql.map_or(SessionChange::Resettable, |sql| lexer::session_change(D::FAMILY, sql)),
+            ) => sql.map_or(SessionChange::Resettable, |sql| lexer::session_change(D::ENGINE, sql)),
             // A portal is bound to a text first.
             (Method::Portal, sql) => {
-                sql.map_or(SessionChange::None, |sql| lexer::session_change(D::FAMILY, sql))
+                sql.map_or(SessionChange::None, |sql| lexer::session_change(D::ENGINE, sql))
             }
             (
                 Method::Prepare
@@ -204,10 +204,10 @@ impl<'a, D: DriverDialect> Call<'a, D> {
         match self.method {
             Method::Commit => true,
             Method::Query | Method::QueryStream | Method::Execute => {
-                self.sql().is_some_and(|sql| lexer::one_may_commit_open(D::FAMILY, sql))
+                self.sql().is_some_and(|sql| lexer::one_may_commit_open(D::ENGINE, sql))
             }
             Method::BatchExecute | Method::SimpleQuery => {
-                self.sql().is_some_and(|sql| lexer::may_commit_open(D::FAMILY, sql))
+                self.sql().is_some_and(|sql| lexer::may_commit_open(D::ENGINE, sql))
             }
             _ => false,
         }
@@ -273,7 +273,7 @@ impl<'a, D: DriverDialect> Call<'a, D> {
             Some(Ending::Rollback) => {
                 may_have_run && !matches!(self.method, Method::Begin | Method::Rollback)
             }
-            None => may_have_run && self.sql().is_some_and(|sql| lexer::may_commit(D::FAMILY, sql)),
+            None => may_have_run && self.sql().is_some_and(|sql| lexer::may_commit(D::ENGINE, sql)),
         };
         (was_open, was_open && (commits || may_be_committed))
     }

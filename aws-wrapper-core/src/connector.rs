@@ -238,7 +238,7 @@ impl<D: DriverDialect> Builder<D> {
         let services = self.services.unwrap_or_default();
         let shared = services.shared();
         let driver = Arc::new(self.driver);
-        let topology = Arc::new(Topology::new(shared, &self.settings, D::FAMILY, &self.hosts)?);
+        let topology = Arc::new(Topology::new(shared, &self.settings, D::ENGINE, &self.hosts)?);
         let is_cluster =
             topology.endpoint().is_rds() || self.settings.topology.instance_host_pattern.is_some();
         let codes = self.settings.plugins.as_deref();

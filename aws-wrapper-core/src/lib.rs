@@ -47,6 +47,7 @@ pub mod connector;
 pub mod dialect;
 pub mod driver;
 pub mod endpoint;
+pub mod engine;
 pub mod error;
 pub mod events;
 pub mod host;

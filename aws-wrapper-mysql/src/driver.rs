@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::call::Ask;
-use aws_wrapper_core::driver::{DriverDialect, Family};
+use aws_wrapper_core::driver::DriverDialect;
+use aws_wrapper_core::engine::Engine;
 use aws_wrapper_core::error::DriverClass;
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::pipeline::connect::ConnectRequest;
@@ -77,7 +78,7 @@ impl MysqlDriver {
 }
 
 impl DriverDialect for MysqlDriver {
-    const FAMILY: Family = Family::MySql;
+    const ENGINE: Engine = Engine::MySql;
     type Connection = Physical;
     type Error = DriverError;
     type Session = Session;

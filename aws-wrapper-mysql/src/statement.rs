@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use aws_wrapper_core::Error as CoreError;
-use aws_wrapper_core::driver::Family;
+use aws_wrapper_core::engine::Engine;
 use aws_wrapper_core::error::ErrorKind;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::session::lexer;
@@ -201,7 +201,7 @@ const TO_BE_PREPARED_AGAIN: u16 = 1615;
 /// Whether the statement `sql` has to be prepared again, and nothing was executed. A procedure may have said so in the middle
 /// of its work.
 pub(crate) fn is_stale(error: &mysql_async::Error, sql: &str) -> bool {
-    is_forgotten(error) || (is_outdated(error) && lexer::is_one_plain(Family::MySql, sql))
+    is_forgotten(error) || (is_outdated(error) && lexer::is_one_plain(Engine::MySql, sql))
 }
 
 fn is_outdated(error: &mysql_async::Error) -> bool {

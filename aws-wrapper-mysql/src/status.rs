@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::call::Call;
-use aws_wrapper_core::driver::Family;
+use aws_wrapper_core::engine::Engine;
 use aws_wrapper_core::error::{DriverClass, ErrorKind, TransactionOutcome};
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::registry::{Ending, Slot, TransactionFailure};
@@ -45,19 +45,19 @@ impl<'a> Sent<'a> {
     /// Whether its failure outside of a transaction leaves none open.
     fn is_harmless(self) -> bool {
         matches!(self.method, Method::Prepare | Method::Ping)
-            || self.sql.is_some_and(|sql| lexer::is_one_plain(Family::MySql, sql))
+            || self.sql.is_some_and(|sql| lexer::is_one_plain(Engine::MySql, sql))
     }
 
     /// Whether it begins a transaction or drops the one that is open.
     fn starts_over(self) -> bool {
         matches!(self.method, Method::Begin | Method::Rollback | Method::Reset)
-            || self.sql.is_some_and(|sql| lexer::starts_over(Family::MySql, sql))
+            || self.sql.is_some_and(|sql| lexer::starts_over(Engine::MySql, sql))
     }
 
     /// Whether it asks by name to keep a transaction that was open before.
     fn asks_to_commit(self) -> bool {
         self.method == Method::Commit
-            || self.sql.is_some_and(|sql| lexer::ends_in_commit(Family::MySql, sql)) && !self.starts_over()
+            || self.sql.is_some_and(|sql| lexer::ends_in_commit(Engine::MySql, sql)) && !self.starts_over()
     }
 
     /// Whether it may have committed what was open before it failed.

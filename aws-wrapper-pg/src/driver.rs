@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_wrapper_core::driver::{DriverDialect, Family};
+use aws_wrapper_core::driver::DriverDialect;
+use aws_wrapper_core::engine::Engine;
 use aws_wrapper_core::error::{DriverClass, Error, Result as CoreResult};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::pipeline::connect::ConnectRequest;
@@ -82,7 +83,7 @@ impl PgDriver {
 pub(crate) type Shared = aws_wrapper_core::link::Link<PgDriver>;
 
 impl DriverDialect for PgDriver {
-    const FAMILY: Family = Family::Postgres;
+    const ENGINE: Engine = Engine::Postgres;
     type Connection = Physical;
     type Error = DriverError;
     type Session = Session;

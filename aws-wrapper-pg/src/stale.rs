@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::driver::Family;
+use aws_wrapper_core::engine::Engine;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::session::lexer;
 use aws_wrapper_core::session::transaction::TransactionState;
@@ -56,7 +56,7 @@ impl From<Verdict> for Failed {
 pub(crate) async fn verdict(error: Error, sql: &str, slot: &Slot) -> Verdict {
     match slot.settled(SETTLE_LIMIT).await {
         TransactionState::Idle
-            if is_before_execution(&error) && !lexer::may_commit(Family::Postgres, sql) =>
+            if is_before_execution(&error) && !lexer::may_commit(Engine::Postgres, sql) =>
         {
             Verdict::Repeat(error)
         }

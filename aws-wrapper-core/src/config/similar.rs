@@ -17,7 +17,7 @@ pub(super) fn unknown(name: &str) -> Error {
 /// Names within two typing mistakes, else names that begin alike, the best first; at most four.
 fn similar(name: &str) -> Vec<&'static str> {
     /// Letters that must agree at the start of a name to make it similar.
-    const FAMILY: usize = 8;
+    const ENGINE: usize = 8;
     let name = normalized(name);
     let mistakes = (name.len() / 3).min(2);
     let mut near: Vec<(usize, &'static str)> = Vec::new();
@@ -30,7 +30,7 @@ fn similar(name: &str) -> Vec<&'static str> {
         let common = spellings().map(|spelling| common_prefix(&spelling, &name)).max().unwrap_or(0);
         if distance <= mistakes {
             near.push((distance, parameter.name));
-        } else if common >= FAMILY {
+        } else if common >= ENGINE {
             family.push((usize::MAX - common, parameter.name));
         }
     }

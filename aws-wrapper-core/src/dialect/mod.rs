@@ -11,8 +11,8 @@ pub(crate) mod refusal;
 
 use std::fmt::Debug;
 
-use crate::driver::Family;
 use crate::endpoint::{Endpoint, EndpointKind};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::host::Role;
 use crate::table::Table;
@@ -108,9 +108,9 @@ impl TopologyRow {
     }
 }
 
-/// The products of one family.
+/// The products of one engine.
 struct Products {
-    /// What people call the family.
+    /// What people call the engine.
     name: &'static str,
     /// Every dialect of this version.
     dialects: &'static [&'static dyn DatabaseDialect],
@@ -131,10 +131,10 @@ const MYSQL: Products = Products {
 };
 
 impl Products {
-    fn of(family: Family) -> &'static Self {
-        match family {
-            Family::Postgres => &POSTGRES,
-            Family::MySql => &MYSQL,
+    fn of(engine: Engine) -> &'static Self {
+        match engine {
+            Engine::Postgres => &POSTGRES,
+            Engine::MySql => &MYSQL,
         }
     }
 
@@ -147,12 +147,12 @@ impl Products {
     }
 }
 
-/// The dialect of that code, in the family of the driver.
+/// The dialect of that code, in the engine of the driver.
 ///
 /// # Errors
 /// `Config` when there is none; it names those there are.
-pub fn by_code(family: Family, code: &str) -> Result<&'static dyn DatabaseDialect> {
-    let products = Products::of(family);
+pub fn by_code(engine: Engine, code: &str) -> Result<&'static dyn DatabaseDialect> {
+    let products = Products::of(engine);
     if let Some(dialect) = products.find(code) {
         return Ok(dialect);
     }
@@ -169,16 +169,16 @@ pub fn by_code(family: Family, code: &str) -> Result<&'static dyn DatabaseDialec
 
 /// The product to expect before any connection: the one asked for, else by the name of the endpoint.
 pub(crate) fn initial(
-    family: Family,
+    engine: Engine,
     endpoint: &Endpoint,
     asked: Option<&str>,
 ) -> Result<&'static dyn DatabaseDialect> {
     if let Some(code) = asked {
-        return by_code(family, code);
+        return by_code(engine, code);
     }
-    let [aurora, rds, community]: [&'static dyn DatabaseDialect; 3] = match family {
-        Family::Postgres => [&aurora::POSTGRES, &postgres::RDS, &postgres::COMMUNITY],
-        Family::MySql => [&aurora::MYSQL, &mysql::RDS, &mysql::COMMUNITY],
+    let [aurora, rds, community]: [&'static dyn DatabaseDialect; 3] = match engine {
+        Engine::Postgres => [&aurora::POSTGRES, &postgres::RDS, &postgres::COMMUNITY],
+        Engine::MySql => [&aurora::MYSQL, &mysql::RDS, &mysql::COMMUNITY],
     };
     Ok(match endpoint.kind() {
         EndpointKind::WriterCluster
@@ -212,17 +212,17 @@ mod tests {
 
     #[test]
     fn a_dialect_is_found_by_its_code_and_unknown_codes_name_the_known_ones() {
-        for (family, port, known) in [
-            (Family::Postgres, 5432, "expected pg, rds-pg, aurora-pg"),
-            (Family::MySql, 3306, "expected mysql, mariadb, rds-mysql, aurora-mysql"),
+        for (engine, port, known) in [
+            (Engine::Postgres, 5432, "expected pg, rds-pg, aurora-pg"),
+            (Engine::MySql, 3306, "expected mysql, mariadb, rds-mysql, aurora-mysql"),
         ] {
-            let products = Products::of(family);
+            let products = Products::of(engine);
             for dialect in products.dialects {
-                assert_eq!(by_code(family, dialect.code()).unwrap().code(), dialect.code());
+                assert_eq!(by_code(engine, dialect.code()).unwrap().code(), dialect.code());
                 assert_eq!(dialect.default_port(), port);
             }
             for code in products.not_yet.iter().chain(&["oracle", ""]) {
-                let error = by_code(family, code).unwrap_err();
+                let error = by_code(engine, code).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Config);
                 assert!(error.to_string().contains(known), "{error}");
                 assert_eq!(error.to_string().contains("not available yet"), products.not_yet.contains(code));
@@ -232,18 +232,18 @@ mod tests {
 
     #[test]
     fn a_dialect_of_another_family_is_refused_and_named_as_such() {
-        for (family, code, text) in [
-            (Family::Postgres, "aurora-mysql", "(this one is for MySQL, the driver for PostgreSQL)"),
-            (Family::MySql, "aurora-pg", "(this one is for PostgreSQL, the driver for MySQL)"),
-            (Family::MySql, "global-aurora-pg", "(this one is for PostgreSQL, the driver for MySQL)"),
+        for (engine, code, text) in [
+            (Engine::Postgres, "aurora-mysql", "(this one is for MySQL, the driver for PostgreSQL)"),
+            (Engine::MySql, "aurora-pg", "(this one is for PostgreSQL, the driver for MySQL)"),
+            (Engine::MySql, "global-aurora-pg", "(this one is for PostgreSQL, the driver for MySQL)"),
         ] {
-            let error = initial(family, &Endpoint::parse("db.example.com"), Some(code)).unwrap_err();
+            let error = initial(engine, &Endpoint::parse("db.example.com"), Some(code)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().ends_with(text), "{error}");
         }
     }
 
-    /// The parameter accepts what belongs to any family; the driver tells which.
+    /// The parameter accepts what belongs to any engine; the driver tells which.
     #[test]
     fn the_parameter_knows_every_code() {
         let codes: Vec<_> = [&POSTGRES, &MYSQL]
@@ -267,13 +267,13 @@ mod tests {
             ("10.0.0.1", "pg", "mysql"),
         ] {
             let endpoint = Endpoint::parse(host);
-            assert_eq!(initial(Family::Postgres, &endpoint, None).unwrap().code(), pg, "{host}");
-            assert_eq!(initial(Family::Postgres, &endpoint, Some("pg")).unwrap().code(), "pg");
-            assert_eq!(initial(Family::MySql, &endpoint, None).unwrap().code(), mysql, "{host}");
-            assert_eq!(initial(Family::MySql, &endpoint, Some("mariadb")).unwrap().code(), "mariadb");
+            assert_eq!(initial(Engine::Postgres, &endpoint, None).unwrap().code(), pg, "{host}");
+            assert_eq!(initial(Engine::Postgres, &endpoint, Some("pg")).unwrap().code(), "pg");
+            assert_eq!(initial(Engine::MySql, &endpoint, None).unwrap().code(), mysql, "{host}");
+            assert_eq!(initial(Engine::MySql, &endpoint, Some("mariadb")).unwrap().code(), "mariadb");
         }
         let limitless = Endpoint::parse("db.shardgrp-abc.us-east-2.rds.amazonaws.com");
-        assert_eq!(initial(Family::Postgres, &limitless, None).unwrap().code(), "aurora-pg");
+        assert_eq!(initial(Engine::Postgres, &limitless, None).unwrap().code(), "aurora-pg");
     }
 
     #[test]

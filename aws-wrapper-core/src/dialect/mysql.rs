@@ -13,7 +13,7 @@ pub static MARIADB: MySql = MySql { code: "mariadb" };
 /// MySQL on RDS, one instance.
 pub static RDS: MySql = MySql { code: "rds-mysql" };
 
-/// A server of the MySQL family without a cluster of its own.
+/// A server of the MySQL engine without a cluster of its own.
 #[derive(Debug)]
 pub struct MySql {
     code: &'static str,

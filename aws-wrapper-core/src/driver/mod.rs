@@ -8,28 +8,19 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use self::error::{Cause, DriverError};
+use crate::engine::Engine;
 use crate::error::{DriverClass, Error};
 use crate::host::Role;
 use crate::pipeline::connect::ConnectRequest;
 use crate::registry::Slot;
 use crate::table::Table;
 
-/// The family of servers a driver talks to; decides which database dialects are possible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Family {
-    /// PostgreSQL and what speaks its protocol.
-    Postgres,
-    /// MySQL, MariaDB and what speaks their protocol.
-    MySql,
-}
-
 /// One driver. Always a type parameter: no boxes, no macro.
 ///
 /// The value holds what the driver needs besides the host: its own configuration and TLS.
 pub trait DriverDialect: Debug + Send + Sync + 'static {
     /// Which servers it talks to.
-    const FAMILY: Family;
+    const ENGINE: Engine;
 
     /// A physical connection. Dropping it closes it.
     type Connection: Debug + Send + Sync + 'static;

@@ -54,7 +54,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for ExecutionTime {
         let elapsed = started.elapsed();
         let elapsed_us = elapsed.as_micros();
         if self.slow.is_some_and(|slow| elapsed >= slow) {
-            let statement = call.sql().map(|sql| lexer::redact(D::FAMILY, sql));
+            let statement = call.sql().map(|sql| lexer::redact(D::ENGINE, sql));
             tracing::warn!(method = call.method().name(), elapsed_us, statement, "slow call");
         } else {
             tracing::debug!(method = call.method().name(), elapsed_us, "call");

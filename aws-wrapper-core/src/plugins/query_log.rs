@@ -37,7 +37,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for QueryLog {
             if let Some(sql) = call.sql() {
                 let method = call.method().name();
                 if self.redact {
-                    tracing::debug!(target: "aws_wrapper::query", method, sql = lexer::redact(D::FAMILY, sql));
+                    tracing::debug!(target: "aws_wrapper::query", method, sql = lexer::redact(D::ENGINE, sql));
                 } else {
                     tracing::debug!(target: "aws_wrapper::query", method, sql);
                 }

@@ -41,7 +41,8 @@ use crate::call::{Ask, Call};
 use crate::connection::Logical;
 use crate::connector::Connector;
 use crate::dialect::{DatabaseDialect, TopologyDialect, aurora};
-use crate::driver::{DriverDialect, Family};
+use crate::driver::DriverDialect;
+use crate::engine::Engine;
 use crate::error::{DriverClass, Error, ErrorKind, Result};
 use crate::host::{HostKey, Role};
 use crate::method::Method;
@@ -421,7 +422,7 @@ impl Drop for FakeConnection {
 }
 
 impl DriverDialect for FakeDriver {
-    const FAMILY: Family = Family::Postgres;
+    const ENGINE: Engine = Engine::Postgres;
     type Connection = FakeConnection;
     type Error = FakeError;
     type Session = FakeSession;

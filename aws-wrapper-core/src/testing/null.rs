@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::call::Ask;
-use crate::driver::{DriverDialect, Family};
+use crate::driver::DriverDialect;
+use crate::engine::Engine;
 use crate::error::{DriverClass, Result};
 use crate::host::Role;
 use crate::pipeline::connect::ConnectRequest;
@@ -31,7 +32,7 @@ impl NullConnection {
 }
 
 impl DriverDialect for NullDriver {
-    const FAMILY: Family = Family::Postgres;
+    const ENGINE: Engine = Engine::Postgres;
     type Connection = NullConnection;
     type Error = Infallible;
     type Session = ();

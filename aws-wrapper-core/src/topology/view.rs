@@ -11,8 +11,9 @@ use crate::config::settings::Settings;
 use crate::dialect::detect::{Detected, Detection};
 use crate::dialect::refusal::explain;
 use crate::dialect::{self, DatabaseDialect, ProbeAnswer};
-use crate::driver::{DriverDialect, Family};
+use crate::driver::DriverDialect;
 use crate::endpoint::{Endpoint, HostPattern};
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::{Availability, Host, HostKey, Role};
 use crate::registry::{Identity, Slot};
@@ -49,7 +50,7 @@ impl Topology {
     pub(crate) fn new(
         shared: &Arc<Shared>,
         settings: &Arc<Settings>,
-        family: Family,
+        engine: Engine,
         hosts: &[HostKey],
     ) -> Result<Self> {
         let initial = hosts.first().ok_or_else(|| Error::config("no host is given"))?.clone();
@@ -57,7 +58,7 @@ impl Topology {
         if let Some(pattern) = &settings.topology.instance_host_pattern {
             HostPattern::parse(pattern)?;
         }
-        let first_dialect = dialect::initial(family, &endpoint, settings.dialect.as_deref())?;
+        let first_dialect = dialect::initial(engine, &endpoint, settings.dialect.as_deref())?;
         let fixed =
             Arc::new(fixed::snapshot(hosts, &endpoint, settings.topology.single_writer_connection_string));
         let (shared, settings) = (Arc::clone(shared), Arc::clone(settings));
@@ -246,7 +247,7 @@ impl Topology {
             };
             return Ok(Detected { dialect: self.first_dialect, answer });
         }
-        let mut detection = Detection::start(D::FAMILY, self.first_dialect);
+        let mut detection = Detection::start(D::ENGINE, self.first_dialect);
         while let Some(question) = detection.question() {
             let answer = self.ask(driver, connection, question).await;
             detection.answer(&answer.map_err(|error| detection.explain(error))?);

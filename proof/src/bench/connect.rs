@@ -7,7 +7,7 @@ use std::time::Duration;
 use aurora_sim::Engine;
 use aws_wrapper_core::dialect::detect::Detection;
 use aws_wrapper_core::dialect::{TopologyDialect, aurora};
-use aws_wrapper_core::driver::Family;
+use aws_wrapper_core::engine;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
@@ -77,10 +77,10 @@ impl Target {
 }
 
 /// What the simulator's servers are.
-fn product<D: Driver>() -> (&'static aurora::Aurora, Family) {
+fn product<D: Driver>() -> (&'static aurora::Aurora, engine::Engine) {
     match D::ENGINE {
-        Engine::MySql => (&aurora::MYSQL, Family::MySql),
-        _ => (&aurora::POSTGRES, Family::Postgres),
+        Engine::MySql => (&aurora::MYSQL, engine::Engine::MySql),
+        _ => (&aurora::POSTGRES, engine::Engine::Postgres),
     }
 }
 
@@ -215,8 +215,8 @@ pub async fn first_in_process<D: Driver>(who: &str, server: SocketAddr) -> Resul
     }
     let mut session = D::bare(NAME, server).await?;
     if who == Newcomer::Asking {
-        let (dialect, family) = product::<D>();
-        let facts = Detection::start(family, dialect).question().ok_or("nothing is asked")?;
+        let (dialect, asked) = product::<D>();
+        let facts = Detection::start(asked, dialect).question().ok_or("nothing is asked")?;
         session.run(facts).await?;
         session.run(dialect.probe_sql()).await?;
     }

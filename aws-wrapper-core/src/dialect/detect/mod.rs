@@ -1,7 +1,7 @@
 //! Which product is this server?
 //!
 //! Detection asks at most two questions and decides; it does no I/O itself. An error of a question is never an answer:
-//! the caller stops, and nothing is learned. What to ask, and what follows, is a matter of the family: a file each.
+//! the caller stops, and nothing is learned. What to ask, and what follows, is a matter of the engine: a file each.
 
 mod mysql;
 mod postgres;
@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 use crate::dialect::refusal::explain;
 use crate::dialect::{DatabaseDialect, ProbeAnswer};
-use crate::driver::Family;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::table::Table;
 
@@ -54,10 +54,10 @@ trait Question: Debug + Sync {
 
 impl Detection {
     /// Starts with the product the endpoint's name suggests.
-    pub fn start(family: Family, expected: &'static dyn DatabaseDialect) -> Self {
-        let first: &'static dyn Question = match family {
-            Family::Postgres => &postgres::Facts,
-            Family::MySql => &mysql::Facts,
+    pub fn start(engine: Engine, expected: &'static dyn DatabaseDialect) -> Self {
+        let first: &'static dyn Question = match engine {
+            Engine::Postgres => &postgres::Facts,
+            Engine::MySql => &mysql::Facts,
         };
         Self { expected, step: Step::Ask(first) }
     }
@@ -154,11 +154,11 @@ mod tests {
 
     /// Runs a detection whose questions get these answers.
     pub(super) fn detect(
-        family: Family,
+        engine: Engine,
         expected: &'static dyn DatabaseDialect,
         answers: &[&Table],
     ) -> Detected {
-        let mut detection = Detection::start(family, expected);
+        let mut detection = Detection::start(engine, expected);
         for answer in answers {
             assert!(detection.question().is_some(), "another question is expected");
             detection.answer(answer);
@@ -173,19 +173,19 @@ mod tests {
         Table::new(vec![String::new(); cells.len()], vec![row])
     }
 
-    const FAMILIES: [(Family, [&dyn DatabaseDialect; 3]); 2] = [
+    const FAMILIES: [(Engine, [&dyn DatabaseDialect; 3]); 2] = [
         (
-            Family::Postgres,
+            Engine::Postgres,
             [&dialect::postgres::COMMUNITY, &dialect::postgres::RDS, &dialect::aurora::POSTGRES],
         ),
-        (Family::MySql, [&dialect::mysql::COMMUNITY, &dialect::mysql::RDS, &dialect::aurora::MYSQL]),
+        (Engine::MySql, [&dialect::mysql::COMMUNITY, &dialect::mysql::RDS, &dialect::aurora::MYSQL]),
     ];
 
     #[test]
     fn a_server_that_answers_nothing_is_what_its_name_says_unless_that_is_a_cluster() {
-        for (family, [community, rds, aurora]) in FAMILIES {
+        for (engine, [community, rds, aurora]) in FAMILIES {
             for (expected, code) in [(community, community), (rds, rds), (aurora, community)] {
-                let detected = detect(family, expected, &[&Table::default()]);
+                let detected = detect(engine, expected, &[&Table::default()]);
                 assert_eq!(detected.dialect.code(), code.code());
                 assert!(detected.answer.is_none());
             }
@@ -194,15 +194,15 @@ mod tests {
 
     #[test]
     fn an_unanswered_question_changes_nothing() {
-        for (family, [_, rds, _]) in FAMILIES {
-            assert_eq!(Detection::start(family, rds).finish().dialect.code(), rds.code());
+        for (engine, [_, rds, _]) in FAMILIES {
+            assert_eq!(Detection::start(engine, rds).finish().dialect.code(), rds.code());
         }
     }
 
     #[test]
     fn only_the_question_about_the_topology_needs_a_grant() {
         let refused = || Error::driver(DriverClass::Other, "permission denied").with_sqlstate("42501");
-        let mut detection = Detection::start(Family::Postgres, &dialect::postgres::COMMUNITY);
+        let mut detection = Detection::start(Engine::Postgres, &dialect::postgres::COMMUNITY);
         assert_ne!(detection.explain(refused()).kind(), ErrorKind::Config);
         detection.answer(&row(&[Some("aurora_stat_utils"), Some("t"), Some("f")]));
         assert_eq!(detection.explain(refused()).kind(), ErrorKind::Config);

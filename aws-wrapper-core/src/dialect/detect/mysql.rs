@@ -73,7 +73,7 @@ fn value_of<'a>(variables: &'a Table, name: &str) -> Option<&'a str> {
 mod tests {
     use super::super::tests::{detect, row};
     use super::*;
-    use crate::driver::Family::MySql;
+    use crate::engine::Engine::MySql;
 
     const EXPECTATIONS: [&dyn DatabaseDialect; 3] = [&mysql::COMMUNITY, &mysql::RDS, &aurora::MYSQL];
 

@@ -64,7 +64,7 @@ mod tests {
     use super::super::tests::{detect, row};
     use super::*;
     use crate::dialect::TopologyDialect;
-    use crate::driver::Family::Postgres;
+    use crate::engine::Engine::Postgres;
 
     const EXPECTATIONS: [&dyn DatabaseDialect; 3] = [&postgres::COMMUNITY, &postgres::RDS, &aurora::POSTGRES];
 

@@ -1,6 +1,6 @@
 //! Which start of the server a connection belongs to.
 
-use crate::driver::Family;
+use crate::engine::Engine;
 use crate::topology::cluster::Probe;
 
 /// When the server was started, by its own clock, in seconds.
@@ -12,10 +12,10 @@ const TOLERANCE: f64 = 2.0;
 
 impl Incarnation {
     /// Asks the server; nothing if it does not say. The caller sets the deadline.
-    pub(super) async fn ask(probe: &mut dyn Probe, family: Family) -> Option<Self> {
-        let sql = match family {
-            Family::Postgres => "SELECT extract(epoch FROM pg_postmaster_start_time())",
-            Family::MySql => {
+    pub(super) async fn ask(probe: &mut dyn Probe, engine: Engine) -> Option<Self> {
+        let sql = match engine {
+            Engine::Postgres => "SELECT extract(epoch FROM pg_postmaster_start_time())",
+            Engine::MySql => {
                 "SELECT unix_timestamp() - variable_value FROM performance_schema.global_status \
                  WHERE variable_name = 'Uptime'"
             }

@@ -110,7 +110,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for HostMonitoring<D> {
         if let Some(profile) = self.profile.as_ref().filter(|_| !request.is_of_host_monitor()) {
             let slot = self.driver.slot(&connection);
             let target = slot.peer().map_or_else(|| Target::Named(slot.host().clone()), Target::Address);
-            let key = WatchKey { family: D::FAMILY, target };
+            let key = WatchKey { engine: D::ENGINE, target };
             self.shared.host_monitors.watch(&self.shared, &key, slot, profile, &self.prober);
         }
         Ok(connection)

@@ -215,7 +215,7 @@ impl Monitor {
         self.watch.set_connected(true);
         if pace.check_incarnation {
             let deadline = Instant::now() + pace.probe_timeout;
-            let told = timeout_at(deadline, Incarnation::ask(probe.as_mut(), self.watch.family())).await;
+            let told = timeout_at(deadline, Incarnation::ask(probe.as_mut(), self.watch.engine())).await;
             if let Ok(Some(incarnation)) = told {
                 let before = self.incarnation.replace((incarnation, Instant::now()));
                 if let Some((_, certain)) = before.filter(|(before, _)| *before != incarnation) {

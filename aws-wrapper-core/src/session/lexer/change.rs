@@ -5,20 +5,20 @@
 
 use super::tokens;
 use super::tokens::{Kind, Token, is_one_of};
-use crate::driver::Family;
+use crate::engine::Engine;
 use crate::registry::SessionChange;
 
 /// The most lasting change that one of the statements in `sql` may make.
-pub fn session_change(family: Family, sql: &str) -> SessionChange {
+pub fn session_change(engine: Engine, sql: &str) -> SessionChange {
     let mut change = SessionChange::None;
-    let mut statement = Statement::new(family);
-    for token in tokens(family, sql).solid() {
+    let mut statement = Statement::new(engine);
+    for token in tokens(engine, sql).solid() {
         if matches!(token.kind, Kind::Open | Kind::Ambiguous) {
             // Where its end is not known, the rest may be anything.
-            return change.max(unreadable(family, sql));
+            return change.max(unreadable(engine, sql));
         }
         if token.kind == Kind::Symbol && token.text == ";" {
-            statement = Statement::new(family);
+            statement = Statement::new(engine);
         } else {
             change = change.max(statement.take(token));
         }
@@ -26,14 +26,14 @@ pub fn session_change(family: Family, sql: &str) -> SessionChange {
     change
 }
 
-fn unreadable(family: Family, text: &str) -> SessionChange {
+fn unreadable(engine: Engine, text: &str) -> SessionChange {
     let holds_use = || text.as_bytes().windows(3).any(|word| word.eq_ignore_ascii_case(b"use"));
-    if family == Family::MySql && holds_use() { SessionChange::Lasting } else { SessionChange::Resettable }
+    if engine == Engine::MySql && holds_use() { SessionChange::Lasting } else { SessionChange::Resettable }
 }
 
 /// One statement, read token by token.
 struct Statement<'a> {
-    family: Family,
+    engine: Engine,
     first: Option<Token<'a>>,
     before: Option<Token<'a>>,
     /// Whether the name that is being read is the table of an `INSERT INTO`, whose columns may follow in parentheses.
@@ -43,8 +43,8 @@ struct Statement<'a> {
 }
 
 impl<'a> Statement<'a> {
-    fn new(family: Family) -> Self {
-        Self { family, first: None, before: None, is_target: false, ats: 0 }
+    fn new(engine: Engine) -> Self {
+        Self { engine, first: None, before: None, is_target: false, ats: 0 }
     }
 
     fn take(&mut self, token: Token<'a>) -> SessionChange {
@@ -59,12 +59,12 @@ impl<'a> Statement<'a> {
 
     fn begins(&self, token: Token<'_>) -> SessionChange {
         if token.kind == Kind::Code {
-            return unreadable(self.family, token.text);
+            return unreadable(self.engine, token.text);
         }
         let is_plain = token.text == "(" || (token.kind == Kind::Word && is_one_of(token.text, PLAIN));
         if is_plain {
             SessionChange::None
-        } else if self.family == Family::MySql && token.text.eq_ignore_ascii_case("use") {
+        } else if self.engine == Engine::MySql && token.text.eq_ignore_ascii_case("use") {
             SessionChange::Lasting
         } else {
             SessionChange::Resettable
@@ -77,11 +77,11 @@ impl<'a> Statement<'a> {
             return SessionChange::None;
         }
         // A user variable may be set wherever it stands; `@@` reads a setting.
-        if std::mem::take(&mut self.ats) == 1 && self.family == Family::MySql {
+        if std::mem::take(&mut self.ats) == 1 && self.engine == Engine::MySql {
             return SessionChange::Resettable;
         }
         match (token.kind, token.text) {
-            (Kind::Code, _) => unreadable(self.family, token.text),
+            (Kind::Code, _) => unreadable(self.engine, token.text),
             (Kind::Symbol, "(") if self.calls_something_unknown() => SessionChange::Resettable,
             (Kind::Word, word) if word.eq_ignore_ascii_case("into") => {
                 self.is_target = is_one_of(first.text, &["insert", "replace", "merge", "with", "explain"]);
@@ -89,7 +89,7 @@ impl<'a> Statement<'a> {
                 if self.is_target { SessionChange::None } else { SessionChange::Resettable }
             }
             // Roles survive MySQL's reset.
-            (Kind::Word, word) if self.family == Family::MySql && word.eq_ignore_ascii_case("role") => {
+            (Kind::Word, word) if self.engine == Engine::MySql && word.eq_ignore_ascii_case("role") => {
                 if first.text.eq_ignore_ascii_case("set") {
                     SessionChange::Lasting
                 } else {
@@ -477,7 +477,7 @@ const HARMLESS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::Family::{MySql, Postgres};
+    use crate::engine::Engine::{MySql, Postgres};
     use SessionChange::{Lasting, None, Resettable};
 
     #[test]

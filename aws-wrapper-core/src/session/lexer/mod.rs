@@ -1,4 +1,4 @@
-//! Just enough of SQL's lexical rules to look at a statement after it failed or to log it. A file for each family.
+//! Just enough of SQL's lexical rules to look at a statement after it failed or to log it. A file for each engine.
 //!
 //! The state of a transaction never comes from here: the protocol tells it. Where a text can be read in two ways, the
 //! answer is the careful one.
@@ -11,7 +11,7 @@ mod tokens;
 pub use change::session_change;
 use tokens::{Kind, Token, Tokens, is_one_of};
 
-use crate::driver::Family;
+use crate::engine::Engine;
 
 /// Whether `sql` holds a statement that can end a transaction by committing it.
 ///
@@ -19,67 +19,67 @@ use crate::driver::Family;
 /// may commit. On MySQL all but queries, changes of rows, and what is known to leave a transaction open: most others
 /// commit first. True also when the text cannot be split reliably: when a literal or comment has no end, or has another
 /// one by other settings of the server.
-pub fn may_commit(family: Family, sql: &str) -> bool {
-    match family {
-        Family::Postgres => holds(family, sql, postgres::Beginning::of_any()),
-        Family::MySql => holds(family, sql, mysql::Fate::Unbegun),
+pub fn may_commit(engine: Engine, sql: &str) -> bool {
+    match engine {
+        Engine::Postgres => holds(engine, sql, postgres::Beginning::of_any()),
+        Engine::MySql => holds(engine, sql, mysql::Fate::Unbegun),
     }
 }
 
 /// Whether `sql`, sent as several statements, can end a transaction that is open by committing it: as [`may_commit`],
 /// on PostgreSQL without `CALL` and `DO`, which the server does not let do so.
 #[inline]
-pub(crate) fn may_commit_open(family: Family, sql: &str) -> bool {
+pub(crate) fn may_commit_open(engine: Engine, sql: &str) -> bool {
     // Most texts are one statement, and finding that out is quick.
     if !sql.trim_end().trim_end_matches(';').as_bytes().contains(&b';') {
-        return one_may_commit_open(family, sql);
+        return one_may_commit_open(engine, sql);
     }
-    several_may_commit_open(family, sql)
+    several_may_commit_open(engine, sql)
 }
 
-fn several_may_commit_open(family: Family, sql: &str) -> bool {
-    match family {
-        Family::Postgres => holds(family, sql, postgres::Beginning::in_open()),
-        Family::MySql => holds(family, sql, mysql::Fate::Unbegun),
+fn several_may_commit_open(engine: Engine, sql: &str) -> bool {
+    match engine {
+        Engine::Postgres => holds(engine, sql, postgres::Beginning::in_open()),
+        Engine::MySql => holds(engine, sql, mysql::Fate::Unbegun),
     }
 }
 
 /// As [`may_commit_open`], for a text that is one statement. Costs next to nothing for a query.
 #[inline]
-pub(crate) fn one_may_commit_open(family: Family, sql: &str) -> bool {
-    match family {
-        Family::Postgres => postgres::one_may_commit_open(sql),
-        Family::MySql => mysql::one_may_commit_open(sql),
+pub(crate) fn one_may_commit_open(engine: Engine, sql: &str) -> bool {
+    match engine {
+        Engine::Postgres => postgres::one_may_commit_open(sql),
+        Engine::MySql => mysql::one_may_commit_open(sql),
     }
 }
 
 /// Whether the last statement in `sql` that ends a transaction by name is one that commits it: `COMMIT`, and on PostgreSQL
 /// `END` and `PREPARE TRANSACTION`. The server may answer those by rolling back.
-pub fn ends_in_commit(family: Family, sql: &str) -> bool {
+pub fn ends_in_commit(engine: Engine, sql: &str) -> bool {
     let mut commits = false;
-    each_head(family, sql, |head| commits = is_kept(family, head).unwrap_or(commits));
+    each_head(engine, sql, |head| commits = is_kept(engine, head).unwrap_or(commits));
     commits
 }
 
 /// Whether a statement that begins with these words keeps the transaction or drops it; `None` if it does not end it by
 /// name.
-fn is_kept(family: Family, head: Head<'_>) -> Option<bool> {
+fn is_kept(engine: Engine, head: Head<'_>) -> Option<bool> {
     let is = |index: usize, known: &[&str]| is_one_of(head[index], known);
-    let ends = if family == Family::Postgres { &["commit", "end"][..] } else { &["commit"] };
+    let ends = if engine == Engine::Postgres { &["commit", "end"][..] } else { &["commit"] };
     if is(0, ends) {
         return (!is(1, &["prepared"])).then_some(true);
     }
     if is(0, &["rollback", "abort"]) {
         return (!is(1, &["to", "prepared"]) && !is(2, &["to"])).then_some(false);
     }
-    (family == Family::Postgres && is(0, &["prepare"]) && is(1, &["transaction"])).then_some(true)
+    (engine == Engine::Postgres && is(0, &["prepare"]) && is(1, &["transaction"])).then_some(true)
 }
 
 /// Whether a statement in `sql` begins a transaction by name or drops the one that is open: what became of an earlier one
 /// does not concern what follows. Of MySQL, with `XA`.
-pub fn starts_over(family: Family, sql: &str) -> bool {
+pub fn starts_over(engine: Engine, sql: &str) -> bool {
     let mut starts = false;
-    each_head(family, sql, |head| {
+    each_head(engine, sql, |head| {
         let is = |index: usize, known: &[&str]| is_one_of(head[index], known);
         starts |= (is(0, &["begin"]) && !is(1, &["not"]))
             || (is(0, &["start"]) && is(1, &["transaction"]))
@@ -93,11 +93,11 @@ pub fn starts_over(family: Family, sql: &str) -> bool {
 type Head<'a> = [&'a str; 3];
 
 /// Looks at the beginning of each statement in `sql`.
-fn each_head<'a>(family: Family, sql: &'a str, mut look: impl FnMut(Head<'a>)) {
+fn each_head<'a>(engine: Engine, sql: &'a str, mut look: impl FnMut(Head<'a>)) {
     let (mut head, mut seen): (Head<'a>, _) = ([""; 3], 0);
     // Of one statement nothing matters behind its first words, and finding out that it is one is quick.
     let is_one = !sql.as_bytes().contains(&b';');
-    for token in tokens(family, sql).solid() {
+    for token in tokens(engine, sql).solid() {
         if token.kind == Kind::Symbol && token.text == ";" {
             look(head);
             (head, seen) = ([""; 3], 0);
@@ -118,12 +118,12 @@ pub(crate) fn is_surely_one(sql: &str) -> bool {
 
 /// Whether `sql` is one statement that leaves no transaction open when it fails outside of one: a query or a change of
 /// rows. Of MySQL, where a procedure, or the first of several statements, may have begun one.
-pub fn is_one_plain(family: Family, sql: &str) -> bool {
+pub fn is_one_plain(engine: Engine, sql: &str) -> bool {
     const PLAIN: &[&str] = &[
         "select", "insert", "update", "delete", "replace", "with", "values", "table", "show", "explain",
         "describe", "desc", "do", "use", "help", "kill",
     ];
-    let mut tokens = tokens(family, sql).solid().map(|token| (token.kind, token.text));
+    let mut tokens = tokens(engine, sql).solid().map(|token| (token.kind, token.text));
     let Some((kind, first)) = tokens.next() else { return false };
     let is_plain = first == "(" || (kind == Kind::Word && is_one_of(first, PLAIN));
     // Most texts have no second statement, and finding that out is quick.
@@ -137,15 +137,15 @@ pub fn is_one_plain(family: Family, sql: &str) -> bool {
 /// `sql` with `?` for each literal, be it text or number, and without its comments.
 ///
 /// Names, parameters such as `$1` and white space stay. Where a literal's end is uncertain, the rest is left out.
-pub fn redact(family: Family, sql: &str) -> String {
+pub fn redact(engine: Engine, sql: &str) -> String {
     let mut out = String::with_capacity(sql.len());
-    redact_into(&mut out, family, sql);
+    redact_into(&mut out, engine, sql);
     out.truncate(out.trim_end().len());
     out
 }
 
-fn redact_into(out: &mut String, family: Family, sql: &str) {
-    for token in tokens(family, sql) {
+fn redact_into(out: &mut String, engine: Engine, sql: &str) {
+    for token in tokens(engine, sql) {
         match token.kind {
             Kind::Comment => {
                 // It separated what stands on its two sides.
@@ -161,7 +161,7 @@ fn redact_into(out: &mut String, family: Family, sql: &str) {
             Kind::Code => {
                 let (open, body) = mysql::code_parts(token.text);
                 out.push_str(open);
-                redact_into(out, family, body);
+                redact_into(out, engine, body);
                 out.push_str("*/");
             }
             Kind::Space | Kind::Word | Kind::Name | Kind::Parameter | Kind::Symbol => {
@@ -179,9 +179,9 @@ trait Statement<'a>: Copy {
 }
 
 /// Whether one of the statements in `sql` may commit; true also when they cannot be told apart.
-fn holds<'a>(family: Family, sql: &'a str, unbegun: impl Statement<'a>) -> bool {
+fn holds<'a>(engine: Engine, sql: &'a str, unbegun: impl Statement<'a>) -> bool {
     let mut statement = unbegun;
-    tokens(family, sql).solid().any(|token| match token.kind {
+    tokens(engine, sql).solid().any(|token| match token.kind {
         Kind::Open | Kind::Ambiguous => true,
         Kind::Symbol if token.text == ";" => {
             statement = unbegun;
@@ -191,12 +191,12 @@ fn holds<'a>(family: Family, sql: &'a str, unbegun: impl Statement<'a>) -> bool 
     })
 }
 
-fn tokens(family: Family, sql: &str) -> Tokens<'_> {
+fn tokens(engine: Engine, sql: &str) -> Tokens<'_> {
     Tokens::of(
         sql,
-        match family {
-            Family::Postgres => postgres::first_token,
-            Family::MySql => mysql::first_token,
+        match engine {
+            Engine::Postgres => postgres::first_token,
+            Engine::MySql => mysql::first_token,
         },
     )
 }
@@ -217,10 +217,10 @@ mod tests {
             "commit; rollback to a",
             "commit; rollback work to savepoint a",
         ] {
-            assert!(ends_in_commit(Family::Postgres, sql) && ends_in_commit(Family::MySql, sql), "{sql}");
+            assert!(ends_in_commit(Engine::Postgres, sql) && ends_in_commit(Engine::MySql, sql), "{sql}");
         }
         for sql in ["end", "END WORK", "prepare transaction 'a'", "begin; end"] {
-            assert!(ends_in_commit(Family::Postgres, sql) && !ends_in_commit(Family::MySql, sql), "{sql}");
+            assert!(ends_in_commit(Engine::Postgres, sql) && !ends_in_commit(Engine::MySql, sql), "{sql}");
         }
         for sql in [
             "",
@@ -233,7 +233,7 @@ mod tests {
             "select 'commit'",
             "select 1 as commit",
         ] {
-            assert!(!ends_in_commit(Family::Postgres, sql) && !ends_in_commit(Family::MySql, sql), "{sql}");
+            assert!(!ends_in_commit(Engine::Postgres, sql) && !ends_in_commit(Engine::MySql, sql), "{sql}");
         }
     }
 
@@ -250,7 +250,7 @@ mod tests {
             "xa start 'a'",
             "XA ROLLBACK 'a'",
         ] {
-            assert!(starts_over(Family::MySql, sql), "{sql}");
+            assert!(starts_over(Engine::MySql, sql), "{sql}");
         }
         for sql in [
             "",
@@ -263,7 +263,7 @@ mod tests {
             "xa end 'a'",
             "xa prepare 'a'",
         ] {
-            assert!(!starts_over(Family::MySql, sql), "{sql}");
+            assert!(!starts_over(Engine::MySql, sql), "{sql}");
         }
     }
 
@@ -272,7 +272,7 @@ mod tests {
         for sql in
             ["select 1", "insert into t values (';')", "UPDATE t set a = 1;", "(select 1)", "do sleep(1) ;;"]
         {
-            assert!(is_one_plain(Family::MySql, sql), "{sql}");
+            assert!(is_one_plain(Engine::MySql, sql), "{sql}");
         }
         for sql in [
             "",
@@ -283,7 +283,7 @@ mod tests {
             "xa start 'a'",
             "select ';' ; x",
         ] {
-            assert!(!is_one_plain(Family::MySql, sql), "{sql}");
+            assert!(!is_one_plain(Engine::MySql, sql), "{sql}");
         }
     }
 
@@ -298,13 +298,13 @@ mod tests {
         ];
         for _ in 0..50_000 {
             let sql: String = (0..random.usize(..12)).map(|_| parts[random.usize(..parts.len())]).collect();
-            for family in [Family::Postgres, Family::MySql] {
-                let joined: String = tokens(family, &sql).map(|token| token.text).collect();
+            for engine in [Engine::Postgres, Engine::MySql] {
+                let joined: String = tokens(engine, &sql).map(|token| token.text).collect();
                 assert_eq!(joined, sql);
-                redact(family, &sql);
-                let (any, open) = (may_commit(family, &sql), may_commit_open(family, &sql));
-                assert!(any || !open, "{family:?}: {sql}");
-                one_may_commit_open(family, &sql);
+                redact(engine, &sql);
+                let (any, open) = (may_commit(engine, &sql), may_commit_open(engine, &sql));
+                assert!(any || !open, "{engine:?}: {sql}");
+                one_may_commit_open(engine, &sql);
             }
         }
     }

@@ -214,7 +214,7 @@ pub(super) fn code_parts(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::is_usual;
-    use crate::driver::Family::MySql;
+    use crate::engine::Engine::MySql;
     use crate::session::lexer;
 
     /// Whether it may commit, the same whatever is known of the transaction; but a text without `;` that cannot be split

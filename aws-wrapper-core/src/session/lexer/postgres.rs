@@ -110,7 +110,7 @@ fn block_comment(s: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use crate::driver::Family::Postgres;
+    use crate::engine::Engine::Postgres;
     use crate::session::lexer;
 
     fn may_commit(sql: &str) -> bool {

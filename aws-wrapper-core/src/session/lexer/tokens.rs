@@ -30,7 +30,7 @@ pub(super) struct Token<'a> {
     pub(super) text: &'a str,
 }
 
-/// Kind and length of the token at the start of a text, by the rules of a family; nothing if it is empty.
+/// Kind and length of the token at the start of a text, by the rules of a engine; nothing if it is empty.
 pub(super) type FirstToken = fn(&[u8]) -> Option<(Kind, usize)>;
 
 /// Splits a text without copying anything. The tokens, joined, are the text.

@@ -22,7 +22,7 @@ use super::monitor::Monitor;
 use super::profile::Profile;
 use super::verdict::Verdict;
 use crate::config::settings::MonitorRuntime;
-use crate::driver::Family;
+use crate::engine::Engine;
 use crate::host::HostKey;
 use crate::registry::{Pulse, Purpose, Slot, Stamp, Watcher, Word};
 use crate::services::Shared;
@@ -33,7 +33,7 @@ use crate::topology::contexts::Contexts;
 /// the old address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct WatchKey {
-    pub(super) family: Family,
+    pub(super) engine: Engine,
     pub(super) target: Target,
 }
 
@@ -271,8 +271,8 @@ impl HostWatch {
         self.key.address()
     }
 
-    pub(super) fn family(&self) -> Family {
-        self.key.family
+    pub(super) fn engine(&self) -> Engine {
+        self.key.engine
     }
 
     pub(super) fn wake(&self) -> &Notify {

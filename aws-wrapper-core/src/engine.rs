@@ -1,0 +1,11 @@
+//! Which servers a driver talks to.
+
+/// The servers a driver talks to; decides which database dialects are possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Engine {
+    /// PostgreSQL and what speaks its protocol.
+    Postgres,
+    /// MySQL, MariaDB and what speaks their protocol.
+    MySql,
+}
