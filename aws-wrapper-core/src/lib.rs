@@ -13,7 +13,7 @@
 //! # A plugin
 //!
 //! ```
-//! use aws_wrapper_core::call::Call;
+//! use aws_wrapper_core::plugin::Call;
 //! use aws_wrapper_core::driver::DriverDialect;
 //! use aws_wrapper_core::error::Error;
 //! use aws_wrapper_core::method::{Method, MethodSet};
@@ -40,9 +40,7 @@
 //! ```
 
 pub mod availability;
-pub mod call;
 pub mod config;
-pub mod connection;
 pub mod connector;
 pub mod dialect;
 pub mod driver;
@@ -51,7 +49,6 @@ pub mod engine;
 pub mod error;
 pub mod events;
 pub mod host;
-pub mod link;
 pub mod method;
 pub mod pipeline;
 pub mod plugin;

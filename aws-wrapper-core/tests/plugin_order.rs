@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_wrapper_core::call::Call;
 use aws_wrapper_core::connector::Connector;
+use aws_wrapper_core::driver::ConnectRequest;
 use aws_wrapper_core::error::{DriverClass, Error, ErrorKind, Result};
 use aws_wrapper_core::method::{Method, MethodSet};
-use aws_wrapper_core::pipeline::connect::{ConnectRequest, Next};
+use aws_wrapper_core::plugin::Call;
+use aws_wrapper_core::plugin::Next;
+use aws_wrapper_core::plugin::Place;
 use aws_wrapper_core::plugin::{ConnectionPlugin, Connects, Recovery, Step, Subscriptions};
-use aws_wrapper_core::plugins::Place;
 use aws_wrapper_core::registry::Purpose;
 use aws_wrapper_core::testing::cluster::Reach;
 use aws_wrapper_core::testing::driver::{FakeClient, FakeConnection, FakeDriver, On, Outcome};
@@ -411,7 +412,7 @@ mod calls {
 
 /// Streams: the call goes on after the function that opened it has returned.
 mod lent {
-    use aws_wrapper_core::call::Ask;
+    use aws_wrapper_core::plugin::Ask;
     use aws_wrapper_core::table::Table;
     use futures_util::future::BoxFuture;
 

@@ -6,11 +6,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use aws_wrapper_core::Error as CoreError;
-use aws_wrapper_core::call::Call;
 use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
+use aws_wrapper_core::plugin::Call;
 use aws_wrapper_core::registry::{SessionChange, Slot};
 use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::{ChangeUserOpts, InfileData, OkPacket, Opts, TxOpts};
@@ -76,7 +76,7 @@ pub struct Conn {
 macro_rules! exchange {
     ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr, |$taken:ident, $result:ident| $finish:expr) => {{
         let (lane, link) = (&*$conn.physical.lane, &*$conn.link);
-        let call = ::aws_wrapper_core::call::Call::new($method, $sql, link.logical(), lane);
+        let call = ::aws_wrapper_core::plugin::Call::new($method, $sql, link.logical(), lane);
         link.pipeline()
             .call(&call, || async {
                 let in_flight = lane.slot().enter();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use aws_wrapper_core::config::settings::NetworkSettings;
-use aws_wrapper_core::pipeline::connect::ConnectRequest;
+use aws_wrapper_core::driver::ConnectRequest;
 use mysql_async::{Conn, DriverError as MysqlError, Error, OptsBuilder};
 use tokio::time::timeout_at;
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_wrapper_core::Error as CoreError;
-use aws_wrapper_core::call::Ask;
+use aws_wrapper_core::driver::ConnectRequest;
 use aws_wrapper_core::driver::DriverDialect;
 use aws_wrapper_core::engine::Engine;
 use aws_wrapper_core::error::DriverClass;
 use aws_wrapper_core::host::Role;
-use aws_wrapper_core::pipeline::connect::ConnectRequest;
+use aws_wrapper_core::plugin::Ask;
 use aws_wrapper_core::registry::{SessionChange, Slot};
 use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
@@ -26,7 +26,7 @@ use crate::physical::Physical;
 use crate::tls::Tls;
 
 /// What a connection shares with its transactions and results.
-pub(crate) type Shared = aws_wrapper_core::link::Link<MysqlDriver>;
+pub(crate) type Shared = aws_wrapper_core::connector::Link<MysqlDriver>;
 
 /// mysql_async.
 pub struct MysqlDriver {

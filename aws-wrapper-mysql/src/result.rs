@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use aws_wrapper_core::Error as CoreError;
-use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::error::ErrorKind;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::pipeline::call::Lent;
+use aws_wrapper_core::plugin::{Ask, Call};
 use aws_wrapper_core::registry::{InFlight, Slot};
 use aws_wrapper_core::table::Table;
 use futures_util::Stream;

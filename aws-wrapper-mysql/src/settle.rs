@@ -4,8 +4,8 @@
 //! use, a transaction whose object was dropped is rolled back, and a state that the server has not said is asked for.
 
 use aws_wrapper_core::Error as CoreError;
-use aws_wrapper_core::call::Call;
 use aws_wrapper_core::method::Method;
+use aws_wrapper_core::plugin::Call;
 use aws_wrapper_core::retry::expired;
 use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::prelude::Queryable as _;

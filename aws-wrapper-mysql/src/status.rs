@@ -8,10 +8,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use aws_wrapper_core::Error as CoreError;
-use aws_wrapper_core::call::Call;
 use aws_wrapper_core::engine::Engine;
 use aws_wrapper_core::error::{DriverClass, ErrorKind, TransactionOutcome};
 use aws_wrapper_core::method::Method;
+use aws_wrapper_core::plugin::Call;
 use aws_wrapper_core::registry::{Ending, Slot, TransactionFailure};
 use aws_wrapper_core::session::lexer;
 use aws_wrapper_core::session::transaction::TransactionState;

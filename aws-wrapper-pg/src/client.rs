@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::error::Result;
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
+use aws_wrapper_core::plugin::{Ask, Call};
 use aws_wrapper_core::registry::{Ending, SessionChange, Slot};
 use aws_wrapper_core::retry::expired;
 use aws_wrapper_core::session::transaction::TransactionState;

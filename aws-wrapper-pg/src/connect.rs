@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_wrapper_core::config::settings::NetworkSettings;
+use aws_wrapper_core::driver::ConnectRequest;
 use aws_wrapper_core::error::DriverClass;
 use aws_wrapper_core::host::Role;
-use aws_wrapper_core::pipeline::connect::ConnectRequest;
 use aws_wrapper_core::registry::{EndReason, Slot};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
-use aws_wrapper_core::connection::Logical;
+use aws_wrapper_core::plugin::Logical;
 
 use crate::driver::PgDriver;
 use crate::physical::Physical;

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_wrapper_core::driver::ConnectRequest;
 use aws_wrapper_core::driver::DriverDialect;
 use aws_wrapper_core::engine::Engine;
 use aws_wrapper_core::error::{DriverClass, Error, Result as CoreResult};
 use aws_wrapper_core::host::Role;
-use aws_wrapper_core::pipeline::connect::ConnectRequest;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::table::Table;
 use tokio_postgres::config::Host;
@@ -80,7 +80,7 @@ impl PgDriver {
 }
 
 /// What a client shares with its transactions and streams.
-pub(crate) type Shared = aws_wrapper_core::link::Link<PgDriver>;
+pub(crate) type Shared = aws_wrapper_core::connector::Link<PgDriver>;
 
 impl DriverDialect for PgDriver {
     const ENGINE: Engine = Engine::Postgres;

@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::call::Call;
 use aws_wrapper_core::error::{DriverClass, Error};
+use aws_wrapper_core::plugin::Call;
 use aws_wrapper_core::registry::{EndReason, Slot};
 use tokio::time::timeout;
 

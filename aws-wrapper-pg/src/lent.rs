@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::error::{Error, ErrorKind, Result};
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::pipeline::call::Lent as CoreLent;
+use aws_wrapper_core::plugin::{Ask, Call};
 use aws_wrapper_core::registry::{InFlight, SessionChange, Slot};
 use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;

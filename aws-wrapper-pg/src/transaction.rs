@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_wrapper_core::call::{Ask, Call};
 use aws_wrapper_core::error::Result;
 use aws_wrapper_core::method::Method;
+use aws_wrapper_core::plugin::{Ask, Call};
 use aws_wrapper_core::registry::{Ending, Slot};
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_core::table::Table;

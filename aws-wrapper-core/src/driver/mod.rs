@@ -1,6 +1,7 @@
 //! What an adapter tells the core about its driver.
 
 mod error;
+mod request;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -8,10 +9,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use self::error::{Cause, DriverError};
+pub use self::request::ConnectRequest;
 use crate::engine::Engine;
 use crate::error::{DriverClass, Error};
 use crate::host::Role;
-use crate::pipeline::connect::ConnectRequest;
 use crate::registry::Slot;
 use crate::table::Table;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::call::Call;
 use crate::driver::DriverDialect;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::pipeline::Pipeline;
+use crate::plugin::Call;
 use crate::plugin::{ConnectionPlugin, Recovery, Step};
 
 impl<D: DriverDialect> Pipeline<D> {

@@ -4,7 +4,6 @@
 //! that nobody subscribed to costs one test.
 
 pub mod call;
-pub mod connect;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use crate::driver::DriverDialect;
 use crate::method::{Method, MethodSet};
-use crate::pipeline::connect::ConnectChain;
+use crate::plugin::chain::{ConnectChain, Dial};
 use crate::plugin::{ConnectionPlugin, Connects};
 
 /// The chains of one connector.
@@ -35,7 +34,7 @@ struct CallChain<D: DriverDialect> {
 impl<D: DriverDialect> Pipeline<D> {
     pub(crate) fn new(
         plugins: &[Arc<dyn ConnectionPlugin<D>>],
-        end: Arc<connect::Dialler<D>>,
+        end: Arc<dyn Dial<D>>,
         call_limit: Option<Duration>,
     ) -> Self {
         let wanting = |method: Method, wants: fn(&dyn ConnectionPlugin<D>) -> MethodSet| {

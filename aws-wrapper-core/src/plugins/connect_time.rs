@@ -11,9 +11,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use crate::driver::ConnectRequest;
 use crate::driver::DriverDialect;
 use crate::error::Result;
-use crate::pipeline::connect::{ConnectRequest, Next};
+use crate::plugin::Next;
 use crate::plugin::{ConnectionPlugin, Connects, Subscriptions};
 
 /// Times connects.

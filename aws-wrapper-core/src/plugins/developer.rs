@@ -13,11 +13,12 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use crate::call::Call;
+use crate::driver::ConnectRequest;
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, Result};
 use crate::method::{Method, MethodSet};
-use crate::pipeline::connect::{ConnectRequest, Next};
+use crate::plugin::Call;
+use crate::plugin::Next;
 use crate::plugin::{ConnectionPlugin, Connects, Step, Subscriptions};
 
 /// Faults to come. Clones share them.

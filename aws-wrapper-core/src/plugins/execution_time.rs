@@ -10,10 +10,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::call::Call;
 use crate::config::settings::Settings;
 use crate::driver::DriverDialect;
 use crate::method::MethodSet;
+use crate::plugin::Call;
 use crate::plugin::{ConnectionPlugin, Step, Subscriptions};
 use crate::session::lexer;
 

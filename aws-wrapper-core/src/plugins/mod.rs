@@ -11,28 +11,11 @@ pub mod stale_dns;
 pub mod tracker;
 mod verified;
 
-use std::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 
-use crate::config::settings::Settings;
 use crate::driver::DriverDialect;
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::Role;
-use crate::pipeline::connect::{ConnectChain, ConnectHandle};
-use crate::plugin::ConnectionPlugin;
-use crate::services::Shared;
-use crate::topology::cluster::Prober;
-use crate::topology::view::Topology;
-
-/// Where a plugin stands in the chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Place {
-    /// By weight: the lower, the further outside. The weights of the built-ins are in `docs/parameters.md`.
-    Weight(u16),
-    /// Right behind the plugin that stands before it in the list.
-    AfterPrevious,
-}
+use crate::plugin::{ConnectionPlugin, Place, PluginContext};
 
 /// One of ours. The place decides the order, the table below is the only list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,42 +107,6 @@ const NOT_YET: &[&str] = &[
 
 /// What runs when the user names no plugins and the endpoint belongs to a cluster.
 pub const CLUSTER_DEFAULT: &[&str] = &["initial_connection", "tracker", "failover", "efm"];
-
-/// What a plugin's constructor gets: handles, not an object that can do everything.
-pub struct PluginContext<D: DriverDialect> {
-    /// The driver.
-    pub driver: Arc<D>,
-    /// The connector's settings.
-    pub settings: Arc<Settings>,
-    /// The hosts and who they are.
-    pub topology: Arc<Topology>,
-    /// The role every connection must have, if the connection string asks for one.
-    pub wanted_role: Option<Role>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
-    pub(crate) index: usize,
-    pub(crate) developer: developer::Script,
-    /// Opens the wrapper's own connections as this connector.
-    pub(crate) prober: Arc<dyn Prober>,
-}
-
-impl<D: DriverDialect> PluginContext<D> {
-    /// Opens connections through the plugins behind this one.
-    pub fn connect_handle(&self) -> ConnectHandle<D> {
-        ConnectHandle::new(Arc::clone(&self.chain), self.index + 1, &self.settings, &self.shared)
-    }
-
-    /// What an adapter or plugin may use of the services.
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-}
-
-impl<D: DriverDialect> fmt::Debug for PluginContext<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PluginContext").field("index", &self.index).finish_non_exhaustive()
-    }
-}
 
 /// Makes a plugin when its place in the chain is known.
 type Factory<D> = Box<dyn FnOnce(&PluginContext<D>) -> Result<Arc<dyn ConnectionPlugin<D>>> + Send>;

@@ -4,10 +4,10 @@
 //! `query_log_redact_literals` is off. Parameters are never logged. **Order.** Innermost, so that it shows what is sent.
 //! **Failure.** None. **Cost.** Nothing measurable while the target is off.
 
-use crate::call::Call;
 use crate::config::settings::Settings;
 use crate::driver::DriverDialect;
 use crate::method::MethodSet;
+use crate::plugin::Call;
 use crate::plugin::{ConnectionPlugin, Step, Subscriptions};
 use crate::session::lexer;
 

@@ -18,11 +18,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::driver::ConnectRequest;
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, ErrorKind, Result};
-use crate::pipeline::connect::{ConnectRequest, Next};
+use crate::plugin::Next;
 use crate::plugin::{ConnectionPlugin, Connects, Subscriptions};
-use crate::plugins::{Place, PluginContext};
+use crate::plugin::{Place, PluginContext};
 use crate::topology::view::Topology;
 
 /// Closes connections to hosts that are not the writer any more.

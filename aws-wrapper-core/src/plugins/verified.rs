@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::driver::ConnectRequest;
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
 use crate::host::{Availability, Host, HostKey, Role};
-use crate::pipeline::connect::{ConnectRequest, Next};
-use crate::plugins::PluginContext;
+use crate::plugin::Next;
+use crate::plugin::PluginContext;
 use crate::select::{HostSelector, SelectContext};
 use crate::topology::cluster::Verify;
 use crate::topology::view::Topology;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::call::Ask;
+use crate::driver::ConnectRequest;
 use crate::driver::DriverDialect;
 use crate::engine::Engine;
 use crate::error::{DriverClass, Result};
 use crate::host::Role;
-use crate::pipeline::connect::ConnectRequest;
+use crate::plugin::Ask;
 use crate::registry::Slot;
 use crate::table::Table;
 

@@ -4,12 +4,12 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::call::Call;
 use aws_wrapper_core::config::Config;
-use aws_wrapper_core::connection::Logical;
 use aws_wrapper_core::connector::Connector;
 use aws_wrapper_core::host::HostKey;
 use aws_wrapper_core::method::{Method, MethodSet};
+use aws_wrapper_core::plugin::Call;
+use aws_wrapper_core::plugin::Logical;
 use aws_wrapper_core::plugin::{ConnectionPlugin, Step, Subscriptions};
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::testing::NullDriver;

@@ -1,9 +1,9 @@
 use super::*;
 use crate::config::Config;
-use crate::connection::Logical;
 use crate::connector::Connector;
 use crate::error::TransactionOutcome;
 use crate::method::Method;
+use crate::plugin::Logical;
 use crate::plugins::developer;
 use crate::registry::Ending;
 use crate::session::transaction::TransactionState;

@@ -36,12 +36,13 @@ pub use self::verdict::{Outcome, Verdict};
 pub use self::watch::HostMonitorStatus;
 use self::watch::{Target, WatchKey};
 use crate::config::settings::Settings;
+use crate::driver::ConnectRequest;
 use crate::driver::DriverDialect;
 use crate::endpoint::EndpointKind;
 use crate::error::Result;
-use crate::pipeline::connect::{ConnectRequest, Next};
+use crate::plugin::Next;
 use crate::plugin::{ConnectionPlugin, Connects, Subscriptions};
-use crate::plugins::{Place, PluginContext};
+use crate::plugin::{Place, PluginContext};
 use crate::services::Shared;
 use crate::topology::cluster::Prober;
 

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use crate::connection::Logical;
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result, TransactionOutcome};
 use crate::method::Method;
+use crate::plugin::Logical;
 use crate::registry::{Ending, SessionChange, Slot, TransactionFailure};
 use crate::session::lexer;
 use crate::session::transaction::TransactionState;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::connection::Logical;
 use crate::connector::Connector;
 use crate::driver::DriverDialect;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::Role;
 use crate::pipeline::Pipeline;
+use crate::plugin::Logical;
 use crate::registry::Slot;
 use crate::topology::cluster::ClusterSession;
 

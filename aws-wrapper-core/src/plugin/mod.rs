@@ -4,17 +4,23 @@
 //! plugins observe them ([`before`](ConnectionPlugin::before), [`after`](ConnectionPlugin::after)) and are asked for
 //! help only when one fails ([`recover`](ConnectionPlugin::recover)). The typed result of a call never passes here.
 
+mod call;
+pub(crate) mod chain;
+mod context;
+mod logical;
+
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-use crate::call::Call;
-use crate::driver::DriverDialect;
+pub use self::call::{Ask, Call};
+pub use self::chain::{ConnectHandle, Next};
+pub use self::context::PluginContext;
+pub use self::logical::Logical;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{Error, Result};
 use crate::method::MethodSet;
-use crate::pipeline::connect::{ConnectRequest, Next};
-use crate::plugins::Place;
 
 /// One behaviour. Everything but [`code`](Self::code) and [`subscriptions`](Self::subscriptions) has a default.
 ///
@@ -97,4 +103,14 @@ pub enum Recovery {
     Fail(Error),
     /// The call fails with this error and no outer plugin needs to look at it: it has been dealt with.
     Handled(Error),
+}
+
+/// Where a plugin stands in the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// By weight: the lower, the further outside. The weights of the built-ins are in `docs/parameters.md`.
+    Weight(u16),
+    /// Right behind the plugin that stands before it in the list.
+    AfterPrevious,
 }

@@ -1,0 +1,65 @@
+//! The end of a chain whose plugins need to know the topology.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::dialer::Dialer;
+use crate::driver::{ConnectRequest, DriverDialect};
+use crate::error::Result;
+use crate::host::Role;
+use crate::plugin::chain::Dial;
+use crate::registry::{Identity, Purpose};
+use crate::topology::cluster::{ConnectorId, OpenedFor, Prober};
+use crate::topology::view::Topology;
+
+/// Dials, lets the topology learn which product the server is, and takes the connection on which the monitor has just proved
+/// the writer where there is one.
+#[derive(Debug)]
+pub(super) struct ClusterDialer<D: DriverDialect> {
+    pub(super) dialer: Dialer<D>,
+    pub(super) topology: Arc<Topology>,
+    pub(super) prober: Arc<dyn Prober>,
+    pub(super) connector: ConnectorId,
+}
+
+impl<D: DriverDialect> ClusterDialer<D> {
+    async fn open(&self, request: &mut ConnectRequest) -> Result<D::Connection> {
+        if request.purpose() == Purpose::Monitoring {
+            return self.dialer.open(request).await;
+        }
+        if let Some(connection) = self.proven(request) {
+            return Ok(connection);
+        }
+        let mut connection = self.dialer.open(request).await?;
+        let deadline = request.attempt_deadline();
+        self.topology.learn(self.dialer.driver.as_ref(), &mut connection, &self.prober, deadline).await?;
+        Ok(connection)
+    }
+
+    /// The very connection on which the writer was just proved, if that is where the request leads and it would be opened
+    /// just so. The plugins it passed see it as one that was opened.
+    fn proven(&self, request: &mut ConnectRequest) -> Option<D::Connection> {
+        if request.address().is_some() {
+            return None;
+        }
+        let wanted = OpenedFor::new(&self.connector, request.user());
+        let connection = self.topology.cluster()?.take_proven(request.host(), &wanted)?;
+        let connection = *connection.downcast::<D::Connection>().ok()?;
+        let slot = self.dialer.driver.slot(&connection);
+        let host_id = self.topology.snapshot().find(request.host()).and_then(|host| host.host_id.clone());
+        if let Some(host_id) = host_id {
+            slot.identify(Identity::new(host_id, Role::Writer, Some(request.host().clone())));
+        }
+        slot.serves(request.purpose());
+        slot.leads_to_the_writer();
+        request.lead_to(Arc::clone(slot));
+        Some(connection)
+    }
+}
+
+impl<D: DriverDialect> Dial<D> for ClusterDialer<D> {
+    fn dial<'r>(&'r self, request: &'r mut ConnectRequest) -> BoxFuture<'r, Result<D::Connection>> {
+        Box::pin(self.open(request))
+    }
+}

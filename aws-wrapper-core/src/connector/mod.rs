@@ -1,0 +1,169 @@
+//! A connector: settings, plugins and driver, ready to open connections.
+
+mod builder;
+mod cluster_dialer;
+mod dialer;
+mod link;
+mod prober;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+pub use self::builder::{Builder, Extras};
+pub use self::link::Link;
+use crate::config::settings::Settings;
+use crate::driver::{ConnectRequest, DriverDialect};
+use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
+use crate::host::{HostKey, Role};
+use crate::pipeline::Pipeline;
+use crate::registry::Purpose;
+use crate::services::Services;
+use crate::topology::cluster::ClusterSession;
+use crate::topology::view::Topology;
+
+/// Opens connections to one server or cluster. Cheap to clone.
+pub struct Connector<D: DriverDialect> {
+    inner: Arc<Inner<D>>,
+}
+
+struct Inner<D: DriverDialect> {
+    // Pipeline and prober hold no services: dropping the last connector and connection ends everything.
+    pipeline: Pipeline<D>,
+    driver: Arc<D>,
+    settings: Arc<Settings>,
+    hosts: Box<[HostKey]>,
+    wanted_role: Option<Role>,
+    topology: Arc<Topology>,
+    services: Services,
+}
+
+impl<D: DriverDialect> Clone for Connector<D> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<D: DriverDialect> fmt::Debug for Connector<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("hosts", &self.inner.hosts)
+            .field("dialect", &self.inner.topology.dialect().code())
+            .field("pipeline", &self.inner.pipeline)
+            .field("settings", &self.inner.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: DriverDialect> Connector<D> {
+    /// Starts a connector to `hosts`, which are tried in order.
+    pub fn builder(driver: D, settings: Arc<Settings>, hosts: Vec<HostKey>) -> Builder<D> {
+        Builder::new(driver, settings, hosts)
+    }
+
+    /// Opens a connection through the plugins; on the first one, learns which product the server is.
+    ///
+    /// # Errors
+    /// The last host's error when none of several could be used; configuration and login errors at once.
+    pub async fn connect(&self) -> Result<D::Connection> {
+        // Boxed, so that the future of whoever connects stays small.
+        let opened = self.inner.services.shared().until_shut_down(Box::pin(self.connect_to_any())).await;
+        opened.map_err(Error::with_nothing_sent)
+    }
+
+    /// Opens a connection to one host of the cluster, whatever the endpoint; it must have that role, unless
+    /// [`Role::Unknown`] is asked for.
+    ///
+    /// # Errors
+    /// `Routing` when the host has another role; those of connecting.
+    pub async fn connect_to_host(&self, host: &HostKey, role: Role) -> Result<D::Connection> {
+        let wanted = Some(role).filter(|role| *role != Role::Unknown);
+        let opened = Box::pin(self.connect_to(host.clone(), wanted));
+        self.inner.services.shared().until_shut_down(opened).await.map_err(Error::with_nothing_sent)
+    }
+
+    async fn connect_to_any(&self) -> Result<D::Connection> {
+        let inner = &*self.inner;
+        let mut last = None;
+        for host in &inner.hosts {
+            match self.connect_to(host.clone(), inner.wanted_role).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%host, %error, "this host cannot be used");
+                    last = Some(error);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::config("no host is given")))
+    }
+
+    async fn connect_to(&self, host: HostKey, wanted: Option<Role>) -> Result<D::Connection> {
+        let inner = &*self.inner;
+        // Each plugin bounds its own attempts; this bounds them all, whatever plugins there are.
+        let limit = LOGIN_LIMIT.max(inner.settings.failover.timeout);
+        let deadline = Instant::now() + limit;
+        let mut request = ConnectRequest::new(
+            host.clone(),
+            Purpose::Initial,
+            deadline,
+            &inner.settings,
+            inner.services.shared(),
+        );
+        let opened = timeout_at(deadline, inner.pipeline.application().connect(&mut request)).await;
+        let mut connection = opened.map_err(|_| {
+            let text = format!("no connection within {} ms", limit.as_millis());
+            Error::new(ErrorKind::Timeout(Phase::Connect), text).with_host(&host)
+        })??;
+        if let Some(wanted) = wanted {
+            let role = inner.topology.role_of(inner.driver.as_ref(), &mut connection).await?;
+            if role != wanted {
+                let text = format!("the host is a {role:?}, but a {wanted:?} is wanted");
+                return Err(Error::new(ErrorKind::Routing, text).with_host(&host));
+            }
+        }
+        Ok(connection)
+    }
+
+    /// The chains of plugins.
+    pub fn pipeline(&self) -> &Pipeline<D> {
+        &self.inner.pipeline
+    }
+
+    /// The driver.
+    pub fn driver(&self) -> &Arc<D> {
+        &self.inner.driver
+    }
+
+    /// What the connector was configured with.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.inner.settings
+    }
+
+    /// The hosts and who they are.
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.inner.topology
+    }
+
+    /// What connections share.
+    pub fn services(&self) -> &Services {
+        &self.inner.services
+    }
+
+    /// Keeps the cluster's monitor alive while a logical connection lives.
+    pub fn cluster_session(&self) -> Option<ClusterSession> {
+        Some(self.inner.topology.cluster()?.session())
+    }
+}
+
+/// All attempts at opening one connection together, when no plugin sets a tighter limit.
+const LOGIN_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Another host of the list cannot do better.
+fn is_final(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Config | ErrorKind::PluginConflict | ErrorKind::Login | ErrorKind::Unsupported
+    ) || error.kind() == ErrorKind::Driver(DriverClass::Other)
+}

@@ -1,0 +1,49 @@
+//! What a plugin is made with.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::chain::{ConnectChain, ConnectHandle};
+use crate::config::settings::Settings;
+use crate::driver::DriverDialect;
+use crate::host::Role;
+use crate::plugins::developer;
+use crate::services::Shared;
+use crate::topology::cluster::Prober;
+use crate::topology::view::Topology;
+
+/// What a plugin's constructor gets: handles, not an object that can do everything.
+pub struct PluginContext<D: DriverDialect> {
+    /// The driver.
+    pub driver: Arc<D>,
+    /// The connector's settings.
+    pub settings: Arc<Settings>,
+    /// The hosts and who they are.
+    pub topology: Arc<Topology>,
+    /// The role every connection must have, if the connection string asks for one.
+    pub wanted_role: Option<Role>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
+    pub(crate) index: usize,
+    pub(crate) developer: developer::Script,
+    /// Opens the wrapper's own connections as this connector.
+    pub(crate) prober: Arc<dyn Prober>,
+}
+
+impl<D: DriverDialect> PluginContext<D> {
+    /// Opens connections through the plugins behind this one.
+    pub fn connect_handle(&self) -> ConnectHandle<D> {
+        ConnectHandle::new(Arc::clone(&self.chain), self.index + 1, &self.settings, &self.shared)
+    }
+
+    /// What an adapter or plugin may use of the services.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl<D: DriverDialect> fmt::Debug for PluginContext<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginContext").field("index", &self.index).finish_non_exhaustive()
+    }
+}
