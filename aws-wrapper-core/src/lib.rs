@@ -6,8 +6,8 @@
 //! as `aws-wrapper-pg` for tokio-postgres; authors of plugins and adapters use this crate.
 //!
 //! - A [`Connector`](connector::Connector) opens connections through its plugins.
-//! - A [`Logical`](connection::Logical) connection outlives its physical connections.
-//! - A [`Call`](call::Call) passes the plugins that observe it; only when it fails is anybody asked for help.
+//! - A [`Logical`](plugin::Logical) connection outlives its physical connections.
+//! - A [`Call`](plugin::Call) passes the plugins that observe it; only when it fails is anybody asked for help.
 //! - [`Services`](services::Services) owns monitors, the registry of connections and events. Nothing is static.
 //!
 //! # A plugin
@@ -48,14 +48,17 @@ pub mod endpoint;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod health;
 pub mod host;
 pub mod method;
 pub mod pipeline;
 pub mod plugin;
 pub mod plugins;
+pub mod probe;
 pub mod registry;
 pub mod resolver;
 pub mod retry;
+pub mod runtime;
 pub mod select;
 pub mod services;
 pub mod session;

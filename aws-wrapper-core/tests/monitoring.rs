@@ -13,7 +13,7 @@ use std::time::Duration;
 use aws_wrapper_core::Error;
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::events::Event;
-use aws_wrapper_core::plugins::monitoring::{HostMonitorStatus, Verdict};
+use aws_wrapper_core::health::{HostMonitorStatus, Verdict};
 use aws_wrapper_core::registry::{Fitness, Purpose, Slot, Unfit};
 use aws_wrapper_core::testing::cluster::Reach;
 use aws_wrapper_core::testing::driver::{FakeClient, On, Outcome};

@@ -7,8 +7,8 @@ mod common;
 use std::time::Duration;
 
 use aws_wrapper_core::error::{DriverClass, ErrorKind, FailoverOutcome};
+use aws_wrapper_core::health::{HostMonitorStatus, Verdict};
 use aws_wrapper_core::method::Method;
-use aws_wrapper_core::plugins::monitoring::{HostMonitorStatus, Verdict};
 use aws_wrapper_core::registry::{Fitness, Purpose, Unfit};
 use aws_wrapper_core::testing::cluster::{FakeCluster, Reach};
 use aws_wrapper_core::testing::driver::{FakeClient, FakeDriver, On, Outcome};

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_wrapper_core::registry::{EndReason, Slot};
-use aws_wrapper_core::services::Shared;
+use aws_wrapper_core::runtime::Shared;
 use crossbeam_utils::atomic::AtomicCell;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;

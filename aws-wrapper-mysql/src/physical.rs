@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_wrapper_core::registry::Slot;
-use aws_wrapper_core::services::Shared;
+use aws_wrapper_core::runtime::Shared;
 use mysql_async::{Conn, OkPacket, Opts};
 
 use crate::clean::LoginRoles;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::registry::Slot;
-use aws_wrapper_core::services::Shared;
+use aws_wrapper_core::runtime::Shared;
 
 use crate::connect::Dialled;
 use crate::notifications::Delivery;

@@ -15,8 +15,8 @@ use crate::pipeline::Pipeline;
 use crate::plugin::chain::Dial;
 use crate::plugin::{ConnectionPlugin, Place, PluginContext};
 use crate::plugins::{self, Planned, developer};
+use crate::probe::{ConnectorId, Prober};
 use crate::services::Services;
-use crate::topology::cluster::{ConnectorId, Prober};
 use crate::topology::view::Topology;
 
 /// Makes a [`Connector`].
@@ -95,7 +95,8 @@ impl<D: DriverDialect> Builder<D> {
         let services = self.services.unwrap_or_default();
         let shared = services.shared();
         let driver = Arc::new(self.driver);
-        let topology = Arc::new(Topology::new(shared, &self.settings, D::ENGINE, &self.hosts)?);
+        let topology =
+            Arc::new(Topology::new(shared, services.clusters(), &self.settings, D::ENGINE, &self.hosts)?);
         let is_cluster =
             topology.endpoint().is_rds() || self.settings.topology.instance_host_pattern.is_some();
         let codes = self.settings.plugins.as_deref();
@@ -117,6 +118,7 @@ impl<D: DriverDialect> Builder<D> {
             topology: Arc::clone(&topology),
             wanted_role: self.wanted_role,
             shared: Arc::clone(shared),
+            host_monitors: Arc::clone(services.host_monitors()),
             chain: Arc::clone(&chain),
             index: 0,
             developer: self.developer,

@@ -9,8 +9,8 @@ use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::Result;
 use crate::host::Role;
 use crate::plugin::chain::Dial;
+use crate::probe::{ConnectorId, OpenedFor, Prober};
 use crate::registry::{Identity, Purpose};
-use crate::topology::cluster::{ConnectorId, OpenedFor, Prober};
 use crate::topology::view::Topology;
 
 /// Dials, lets the topology learn which product the server is, and takes the connection on which the monitor has just proved

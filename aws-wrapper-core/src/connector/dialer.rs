@@ -11,7 +11,7 @@ use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
 use crate::host::Availability;
 use crate::plugin::chain::Dial;
 use crate::registry::Purpose;
-use crate::services::Shared;
+use crate::runtime::Shared;
 
 /// The driver, with a deadline and a limit on how many connections open at once to one host.
 #[derive(Debug)]

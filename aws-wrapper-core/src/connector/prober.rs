@@ -11,10 +11,10 @@ use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostKey;
 use crate::plugin::chain::ConnectChain;
+use crate::probe::{ConnectorId, MonitorKind, OpenedFor, Probe, Prober};
 use crate::registry::Purpose;
-use crate::services::Shared;
+use crate::runtime::Shared;
 use crate::table::Table;
-use crate::topology::cluster::{ConnectorId, MonitorKind, OpenedFor, Probe, Prober};
 
 /// Opens the monitor's connections through the plugins that supply credentials.
 #[derive(Debug)]

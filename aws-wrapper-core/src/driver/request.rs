@@ -10,7 +10,7 @@ use crate::config::secret::Secret;
 use crate::config::settings::{MonitoringSettings, Settings};
 use crate::host::HostKey;
 use crate::registry::{Purpose, Slot};
-use crate::services::Shared;
+use crate::runtime::Shared;
 
 /// What is wanted: one value per attempt, changed by the plugins it passes.
 #[derive(Debug, Clone)]

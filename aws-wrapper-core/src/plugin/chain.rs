@@ -12,7 +12,7 @@ use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostKey;
 use crate::registry::Purpose;
-use crate::services::Shared;
+use crate::runtime::Shared;
 
 /// Where a chain ends: opens the connection that all plugins have asked for.
 pub(crate) trait Dial<D: DriverDialect>: fmt::Debug + Send + Sync {

@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::chain::{ConnectChain, ConnectHandle};
 use crate::config::settings::Settings;
 use crate::driver::DriverDialect;
+use crate::health::HostMonitors;
 use crate::host::Role;
 use crate::plugins::developer;
-use crate::services::Shared;
-use crate::topology::cluster::Prober;
+use crate::probe::Prober;
+use crate::runtime::Shared;
 use crate::topology::view::Topology;
 
 /// What a plugin's constructor gets: handles, not an object that can do everything.
@@ -23,6 +24,7 @@ pub struct PluginContext<D: DriverDialect> {
     /// The role every connection must have, if the connection string asks for one.
     pub wanted_role: Option<Role>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) host_monitors: Arc<HostMonitors>,
     pub(crate) chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
     pub(crate) index: usize,
     pub(crate) developer: developer::Script,

@@ -4,8 +4,8 @@ pub mod connect_time;
 pub mod developer;
 pub mod execution_time;
 pub mod failover;
+pub mod host_monitoring;
 pub mod initial_connection;
-pub mod monitoring;
 pub mod query_log;
 pub mod stale_dns;
 pub mod tracker;
@@ -143,7 +143,7 @@ impl BuiltIn {
             Self::Tracker => Arc::new(tracker::Tracker::new(context)),
             Self::StaleDns => Arc::new(stale_dns::StaleDns::new(context)),
             Self::Failover => Arc::new(failover::Failover::new(context)?),
-            Self::HostMonitoring => Arc::new(monitoring::HostMonitoring::new(context)),
+            Self::HostMonitoring => Arc::new(host_monitoring::HostMonitoring::new(context)),
             Self::QueryLog => Arc::new(query_log::QueryLog::new(&context.settings)),
             Self::ConnectTime => Arc::new(connect_time::ConnectTime::default()),
             Self::ExecutionTime => Arc::new(execution_time::ExecutionTime::new(&context.settings)),

@@ -26,10 +26,11 @@ use crate::dialect::aurora;
 use crate::endpoint::HostPattern;
 use crate::error::{DriverClass, Error, Result};
 use crate::host::{Host, HostKey, Role};
+use crate::probe::{MonitorKind, Probe, Prober};
 use crate::registry::{EndReason, Slot};
 use crate::table::Table;
 use crate::topology::Snapshot;
-use crate::topology::cluster::{ClusterSeed, MonitorKind, Probe, Prober};
+use crate::topology::cluster::ClusterSeed;
 
 /// How a host treats those who want to talk to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::cluster::{Cluster, ClusterSeed, ClusterStatus};
 use crate::endpoint::HostPattern;
-use crate::services::Shared;
+use crate::runtime::Shared;
 
 /// The clusters, each made by the first connector that needs it.
 #[derive(Debug, Default)]

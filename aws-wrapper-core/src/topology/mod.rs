@@ -5,7 +5,6 @@
 
 pub mod cluster;
 mod clusters;
-pub(crate) mod contexts;
 mod fixed;
 mod monitor;
 mod pace;

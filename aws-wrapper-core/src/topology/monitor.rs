@@ -25,7 +25,7 @@ use super::{Snapshot, Verification};
 use crate::error::{DriverClass, Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::host::{Availability, Host, HostKey, Role};
-use crate::services::Shared;
+use crate::runtime::Shared;
 
 /// Watches `cluster` until nobody has used it for a while.
 pub(super) async fn run(cluster: Arc<Cluster>, shared: Weak<Shared>) -> Result<()> {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::cluster::{Cluster, Probe};
+use super::cluster::Cluster;
 use super::{Snapshot, SnapshotSource, Verification, query};
 use crate::availability::AvailabilityStore;
 use crate::dialect::refusal;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::{Availability, Host, HostKey, Role};
+use crate::probe::Probe;
 
 /// What one answer told.
 #[derive(Debug, Clone)]

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::cluster::{Cluster, MonitorKind};
+use super::cluster::Cluster;
 use super::reading::{Reading, read};
 use super::worker::Held;
 use crate::error::Result;
 use crate::host::{HostKey, Role};
+use crate::probe::MonitorKind;
 
 /// A connection to a preferred host and what it said.
 #[derive(Debug)]

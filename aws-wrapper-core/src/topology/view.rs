@@ -16,9 +16,10 @@ use crate::endpoint::{Endpoint, HostPattern};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::{Availability, Host, HostKey, Role};
+use crate::probe::Prober;
 use crate::registry::{Identity, Slot};
-use crate::services::Shared;
-use crate::topology::cluster::{Cluster, ClusterSeed, Prober, Verify};
+use crate::runtime::Shared;
+use crate::topology::cluster::{Cluster, ClusterSeed, Clusters, Verify};
 use crate::topology::{Snapshot, fixed, query};
 
 /// The topology as a connector and its plugins see it.
@@ -27,6 +28,7 @@ use crate::topology::{Snapshot, fixed, query};
 #[derive(Debug)]
 pub struct Topology {
     shared: Arc<Shared>,
+    clusters: Arc<Clusters>,
     settings: Arc<Settings>,
     initial: HostKey,
     endpoint: Endpoint,
@@ -49,6 +51,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 impl Topology {
     pub(crate) fn new(
         shared: &Arc<Shared>,
+        clusters: &Arc<Clusters>,
         settings: &Arc<Settings>,
         engine: Engine,
         hosts: &[HostKey],
@@ -61,9 +64,10 @@ impl Topology {
         let first_dialect = dialect::initial(engine, &endpoint, settings.dialect.as_deref())?;
         let fixed =
             Arc::new(fixed::snapshot(hosts, &endpoint, settings.topology.single_writer_connection_string));
-        let (shared, settings) = (Arc::clone(shared), Arc::clone(settings));
+        let (shared, clusters, settings) = (Arc::clone(shared), Arc::clone(clusters), Arc::clone(settings));
         Ok(Self {
             shared,
+            clusters,
             settings,
             initial,
             endpoint,
@@ -267,7 +271,7 @@ impl Topology {
         pattern: HostPattern,
         prober: &Arc<dyn Prober>,
     ) -> Result<Arc<Cluster>> {
-        let clusters = &self.shared.clusters;
+        let clusters = &self.clusters;
         let hosts = query::hosts(&answer.rows, &pattern, self.initial.port());
         let id = if let Some(id) = &self.settings.topology.cluster_id {
             let known = clusters.find(id).map(|cluster| cluster.snapshot());

@@ -11,11 +11,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::{Cluster, MonitorKind, Probe};
+use super::cluster::Cluster;
 use super::pace::{BackOff, Beat, jittered};
 use super::reading::{Reading, read};
 use crate::error::{DriverClass, Error, ErrorKind, Result};
 use crate::host::HostKey;
+use crate::probe::{MonitorKind, Probe};
 
 /// A connection of the monitor together with what is known about it.
 #[derive(Debug)]

@@ -39,7 +39,7 @@ use crate::plugin::PluginContext;
 use crate::plugin::{ConnectionPlugin, Connects, Recovery, Subscriptions};
 use crate::plugins::failover::search::{Found, Search};
 use crate::registry::{EndReason, Purpose, Slot};
-use crate::services::Shared;
+use crate::runtime::Shared;
 use crate::session::transaction::TransactionState;
 use crate::topology::cluster::Verify;
 use crate::topology::view::Topology;

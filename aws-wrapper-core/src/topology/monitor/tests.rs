@@ -10,13 +10,12 @@ use crate::config::settings::MonitoringPriority;
 use crate::error::{DriverClass, Error, ErrorKind, Phase};
 use crate::events::Event;
 use crate::host::{Availability, HostKey, Role};
+use crate::probe::{MonitorKind, Probe, Prober};
 use crate::services::Services;
 use crate::table::Table;
 use crate::testing::cluster::{FakeCluster, Reach};
 use crate::topology::SnapshotSource;
-use crate::topology::cluster::{
-    Cluster, ClusterSession, ClusterStatus, Mode, MonitorKind, Probe, Prober, Verify,
-};
+use crate::topology::cluster::{Cluster, ClusterSession, ClusterStatus, Mode, Verify};
 use crate::topology::reading::read;
 
 /// A cluster under watch and all that keeps it alive.
@@ -51,7 +50,7 @@ async fn watched_from(fake: FakeCluster, initial: &str) -> Watched {
     }
     let services = Services::new();
     let prober = fake.prober();
-    let cluster = services.shared().clusters.join(services.shared(), fake.seed("c", initial, &prober));
+    let cluster = services.clusters().join(services.shared(), fake.seed("c", initial, &prober));
     let session = cluster.session();
     cluster.force_refresh(Verify::Writer, in_secs(10)).await.unwrap();
     // The proof is old enough that the next request is a new one.
@@ -388,7 +387,7 @@ async fn a_login_refused_for_twenty_seconds_fails_those_who_wait_and_then_recove
 async fn a_dropped_user_makes_the_monitor_go_on_as_another_one() {
     let w = watched().await;
     let newer = w.fake.prober_as("newer");
-    let same = w.services.shared().clusters.join(w.services.shared(), w.fake.seed("c", "i-2", &newer));
+    let same = w.services.clusters().join(w.services.shared(), w.fake.seed("c", "i-2", &newer));
     assert!(Arc::ptr_eq(&same, &w.cluster));
     w.fake.set_login("newer", false);
     assert_eq!(prove(&w).await.0, w.fake.key("i-1"), "the refused one is newer and was tried first");
@@ -457,7 +456,7 @@ async fn a_reader_that_lags_behind_does_not_unseat_a_proved_writer() {
     let prober = fake.prober();
     let mut recipe = fake.seed("c", "i-2", &prober);
     recipe.settings.monitoring_priority = vec![MonitoringPriority::StrictReader];
-    let cluster = services.shared().clusters.join(services.shared(), recipe);
+    let cluster = services.clusters().join(services.shared(), recipe);
     let _session = cluster.session();
     until("it reads from a reader", || fake.open("i-1") == 0 && fake.open("i-2") + fake.open("i-3") == 1)
         .await;
@@ -482,7 +481,7 @@ async fn the_monitor_moves_to_a_reader_when_it_is_told_to() {
     let prober = fake.prober();
     let mut recipe = fake.seed("c", "i-1", &prober);
     recipe.settings.monitoring_priority = vec![MonitoringPriority::StrictReader];
-    let cluster = services.shared().clusters.join(services.shared(), recipe);
+    let cluster = services.clusters().join(services.shared(), recipe);
     let session = cluster.session();
     let readers = || fake.open("i-2") + fake.open("i-3");
     until("it reads from a reader", || readers() == 1 && fake.open("i-1") == 0).await;
@@ -518,7 +517,7 @@ async fn two_clusters_never_mix() {
     let other = FakeCluster::with_domain(THREE, "other.example");
     let prober = other.prober();
     let shared = one.services.shared();
-    let second = shared.clusters.join(shared, other.seed("d", "i-2", &prober));
+    let second = one.services.clusters().join(shared, other.seed("d", "i-2", &prober));
     let _session = second.session();
     second.force_refresh(Verify::Writer, in_secs(10)).await.unwrap();
     one.fake.set_reach("i-1", Reach::Refuses);
@@ -526,12 +525,12 @@ async fn two_clusters_never_mix() {
     assert_eq!(prove(&one).await.0, one.fake.key("i-2"));
     assert_eq!(second.snapshot().verified_writer(), Some(&other.key("i-1")));
     assert!(
-        shared
-            .clusters
+        one.services
+            .clusters()
             .find_member(&other.pattern(), "i-3")
             .is_some_and(|found| Arc::ptr_eq(&found, &second))
     );
-    assert!(shared.clusters.find_member(&other.pattern(), "i-9").is_none());
+    assert!(one.services.clusters().find_member(&other.pattern(), "i-9").is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -816,7 +815,7 @@ async fn a_missing_privilege_is_named_at_once() {
     let services = Services::new();
     let prober: Arc<dyn Prober> = Arc::new(Forbidden);
     let recipe = FakeCluster::new(THREE).seed("c", "i-1", &prober);
-    let cluster = services.shared().clusters.join(services.shared(), recipe);
+    let cluster = services.clusters().join(services.shared(), recipe);
     let error = timeout(Duration::from_secs(1), cluster.force_refresh(Verify::No, in_secs(60)))
         .await
         .unwrap()
@@ -859,7 +858,7 @@ async fn an_answer_without_columns_is_no_topology_and_no_error() {
 async fn a_monitor_that_panics_tells_those_who_wait_and_is_started_again() {
     let w = watched().await;
     let broken: Arc<dyn Prober> = Arc::new(Broken);
-    w.services.shared().clusters.join(w.services.shared(), w.fake.seed("c", "i-1", &broken));
+    w.services.clusters().join(w.services.shared(), w.fake.seed("c", "i-1", &broken));
     let asked_at = Instant::now();
     let error = w.cluster.force_refresh(Verify::Writer, in_secs(60)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::HostUnavailable, "{error:#}");

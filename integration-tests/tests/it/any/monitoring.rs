@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_wrapper_core::error::ErrorKind;
-use aws_wrapper_core::plugins::monitoring::{HostMonitorStatus, Verdict};
+use aws_wrapper_core::health::{HostMonitorStatus, Verdict};
 use aws_wrapper_core::registry::{Fitness, Unfit};
 use integration_tests::{Adapter, SOON, Session, TestCluster, eventually, failovers, on_cluster, spawn};
 use tokio::time::{Instant, sleep};

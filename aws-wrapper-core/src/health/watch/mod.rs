@@ -17,29 +17,28 @@ use tokio::time::Instant;
 use self::judged::dead;
 pub use self::state::HostMonitorStatus;
 use self::state::State;
-use super::clock::{Look, Now};
+use super::clock::{HostMonitors, Look, Now};
 use super::monitor::Monitor;
 use super::profile::Profile;
 use super::verdict::Verdict;
 use crate::config::settings::MonitorRuntime;
 use crate::engine::Engine;
 use crate::host::HostKey;
+use crate::probe::Contexts;
+use crate::probe::Prober;
 use crate::registry::{Pulse, Purpose, Slot, Stamp, Watcher, Word};
-use crate::services::Shared;
-use crate::topology::cluster::Prober;
-use crate::topology::contexts::Contexts;
 
 /// Which address is watched. Names do not count: after a move of the name, connections to the old address still hang on
 /// the old address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct WatchKey {
-    pub(super) engine: Engine,
-    pub(super) target: Target,
+pub(crate) struct WatchKey {
+    pub(crate) engine: Engine,
+    pub(crate) target: Target,
 }
 
 /// Where a host is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Address(SocketAddr),
     /// A socket of the file system, which has no other name.
     Named(HostKey),
@@ -64,7 +63,7 @@ pub(super) struct HostWatch {
     wake: Notify,
     is_down: AtomicBool,
     contexts: Contexts,
-    shared: Weak<Shared>,
+    monitors: Weak<HostMonitors>,
     me: Weak<Self>,
 }
 
@@ -95,7 +94,7 @@ pub(super) struct Active {
 }
 
 impl HostWatch {
-    pub(super) fn new(shared: &Arc<Shared>, key: WatchKey, host: HostKey) -> Arc<Self> {
+    pub(super) fn new(monitors: &Weak<HostMonitors>, key: WatchKey, host: HostKey) -> Arc<Self> {
         Arc::new_cyclic(|me: &Weak<Self>| {
             let watcher: Weak<dyn Watcher> = me.clone();
             let slots = Slots { guarded: HashMap::new(), host, empty_since: Instant::now() };
@@ -107,7 +106,7 @@ impl HostWatch {
                 wake: Notify::new(),
                 is_down: AtomicBool::new(false),
                 contexts: Contexts::default(),
-                shared: Arc::downgrade(shared),
+                monitors: monitors.clone(),
                 me: me.clone(),
             }
         })
@@ -226,7 +225,7 @@ impl HostWatch {
 
     /// Starts the monitor, or has it look again.
     fn wake_monitor(&self) {
-        let (Some(watch), Some(shared)) = (self.me.upgrade(), self.shared.upgrade()) else { return };
+        let (Some(watch), Some(monitors)) = (self.me.upgrade(), self.monitors.upgrade()) else { return };
         let runtime = {
             let mut state = self.state.lock();
             state.is_woken = true;
@@ -240,10 +239,10 @@ impl HostWatch {
             Target::Address(address) => format!("host monitor {address}"),
             Target::Named(ref host) => format!("host monitor {host}"),
         };
-        let weak = Arc::downgrade(&shared);
+        let weak = Arc::downgrade(monitors.shared());
         // Made before the task is: one that its runtime drops before the first poll has to leave word as well.
-        let mut first = Some(Monitor::new(Arc::clone(&watch), Arc::clone(&shared)));
-        shared.host_monitors.spawn(&shared, runtime, name, move || {
+        let mut first = Some(Monitor::new(Arc::clone(&watch), Arc::clone(monitors.shared())));
+        monitors.spawn(runtime, name, move || {
             // After a failure another one may have been started meanwhile.
             let again = || weak.upgrade().filter(|_| watch.take_over());
             let monitor = first.take().or_else(|| Some(Monitor::new(Arc::clone(&watch), again()?)));
@@ -299,9 +298,9 @@ impl HostWatch {
 
     /// Which connections wait for too long. While the host is under suspicion all timings in use count.
     pub(super) fn active(&self) -> Active {
-        let Some(shared) = self.shared.upgrade() else { return Active::default() };
+        let Some(monitors) = self.monitors.upgrade() else { return Active::default() };
         let mut active = Active::default();
-        let now = shared.host_monitors.now();
+        let now = monitors.now();
         for (slot, profile) in self.connections() {
             let quiet = Duration::from_millis(now.since(slot.mark().answered()));
             active.quiet = Some(active.quiet.map_or(quiet, |newest| newest.min(quiet)));
@@ -363,7 +362,7 @@ impl HostWatch {
 
 impl Watcher for HostWatch {
     fn look(&self, slot: &Slot) {
-        let Some(shared) = self.shared.upgrade() else { return };
+        let Some(monitors) = self.monitors.upgrade() else { return };
         let profile = self.slots.lock().guarded.get(&slot.id()).map(|guarded| Arc::clone(&guarded.profile));
         let Some(profile) = profile else { return };
         if self.is_down() && profile.fail_fast {
@@ -377,7 +376,7 @@ impl Watcher for HostWatch {
             // It ended with its runtime, and nobody else would learn that the host is back.
             self.wake_monitor();
         }
-        shared.host_monitors.start(&shared, profile.runtime);
+        monitors.start(profile.runtime);
     }
 
     fn forget(&self, id: u64) {

@@ -1,7 +1,7 @@
 //! Which start of the server a connection belongs to.
 
 use crate::engine::Engine;
-use crate::topology::cluster::Probe;
+use crate::probe::Probe;
 
 /// When the server was started, by its own clock, in seconds.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::clock::Now;
+use super::super::clock::{HostMonitors, Now};
 use super::super::profile::Profile;
 use super::super::verdict::{Outcome, Verdict};
 use super::{HostWatch, age};
@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::events::Event;
 use crate::host::{Availability, HostKey};
 use crate::registry::{EndReason, Slot, Word};
-use crate::services::Shared;
 
 impl HostWatch {
     /// A probe of `profiles` from `began` to `ended` came to this.
@@ -62,8 +61,8 @@ impl HostWatch {
 
     /// Makes known what has changed, and ends what hangs on a dead host.
     fn turn(&self, before: Verdict, after: Verdict) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let host = self.host();
+        let Some(monitors) = self.monitors.upgrade() else { return };
+        let (shared, host) = (monitors.shared(), self.host());
         if before != after {
             tracing::info!(%host, address = ?self.address(), ?before, ?after, "host monitoring");
         }
@@ -73,23 +72,23 @@ impl HostWatch {
             if is_news {
                 self.state.lock().counters.downs += 1;
                 shared.set_availability(&host, Availability::NotAvailable);
-                shared.host_monitors.announce(self);
+                monitors.announce(self);
             }
-            self.end_what_hangs(&shared, &host, is_news);
+            self.end_what_hangs(&monitors, &host, is_news);
         } else if before == Verdict::Down {
             shared.set_availability(&host, Availability::Available);
-            shared.host_monitors.announce(self);
+            monitors.announce(self);
         }
     }
 
     /// Ends calls on a dead host, and marks the connections nobody uses.
-    fn end_what_hangs(&self, shared: &Shared, host: &HostKey, is_news: bool) {
+    fn end_what_hangs(&self, monitors: &HostMonitors, host: &HostKey, is_news: bool) {
         let down: Vec<Arc<Profile>> = {
             let state = self.state.lock();
             let down = state.windows.iter().filter(|(_, window)| window.verdict() == Verdict::Down);
             down.map(|(profile, _)| Arc::clone(profile)).collect()
         };
-        let now = shared.host_monitors.now();
+        let (shared, now) = (monitors.shared(), monitors.now());
         let is_due = |profile: &Arc<Profile>, age| {
             down.contains(profile) && (profile.fail_fast || age >= profile.grace_millis())
         };
@@ -106,15 +105,15 @@ impl HostWatch {
 
     /// The server was started again after `alive_at`: connections from before that moment are gone, though nobody said so.
     pub(in super::super) fn end_older_than(&self, alive_at: Instant) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let (host, now) = (self.host(), shared.host_monitors.now());
+        let Some(monitors) = self.monitors.upgrade() else { return };
+        let (host, now) = (self.host(), monitors.now());
         let older = self.connections_if(|guarded| guarded.since <= alive_at);
         let is_due = |profile: &Arc<Profile>, age| age >= profile.grace_millis();
         let reason = || EndReason::aborted(format!("`{host}` was started again meanwhile"));
         let (count, _) = self.end_calls(older, &now, is_due, reason);
         if count > 0 {
             tracing::warn!(%host, count, "the server was started again; calls on older connections are ended");
-            shared.events.send(Event::ConnectionsAborted { host, count });
+            monitors.shared().events.send(Event::ConnectionsAborted { host, count });
         }
     }
 

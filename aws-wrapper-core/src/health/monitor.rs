@@ -14,8 +14,8 @@ use super::profile::Profile;
 use super::verdict::{Outcome, Verdict};
 use super::watch::HostWatch;
 use crate::error::{Error, ErrorKind, Phase, Result};
-use crate::services::Shared;
-use crate::topology::cluster::{MonitorKind, Probe};
+use crate::probe::{MonitorKind, Probe};
+use crate::runtime::Shared;
 
 /// Lives while a call on its host waits for too long, or the host is under suspicion, and a while longer.
 pub(super) struct Monitor {

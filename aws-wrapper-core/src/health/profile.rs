@@ -7,7 +7,7 @@ use crate::config::settings::{MonitorRuntime, MonitoringSettings};
 /// See [`MonitoringSettings`]. Connections with the same one are judged together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "switches, each a parameter of its own")]
-pub(super) struct Profile {
+pub(crate) struct Profile {
     pub(super) grace: Duration,
     pub(super) interval: Duration,
     pub(super) count: u32,
@@ -23,7 +23,7 @@ pub(super) struct Profile {
 }
 
 impl Profile {
-    pub(super) fn new(settings: &MonitoringSettings) -> Self {
+    pub(crate) fn new(settings: &MonitoringSettings) -> Self {
         Self {
             grace: settings.grace,
             interval: settings.interval,

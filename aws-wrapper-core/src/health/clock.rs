@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,12 +19,14 @@ use super::profile::Profile;
 use super::watch::{HostMonitorStatus, HostWatch, WatchKey};
 use crate::config::settings::MonitorRuntime;
 use crate::error::Result;
+use crate::probe::Prober;
 use crate::registry::{Slot, Stamp};
-use crate::services::Shared;
-use crate::topology::cluster::Prober;
+use crate::runtime::Shared;
 
 /// The hosts that are watched, and the clock.
 pub(crate) struct HostMonitors {
+    shared: Arc<Shared>,
+    me: Weak<Self>,
     /// What stamps count from.
     origin: Instant,
     state: Mutex<State>,
@@ -61,25 +63,24 @@ const LATE_TICKS: usize = 256;
 /// When nothing is in flight, so long after the last look is the next one.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 
-impl Default for HostMonitors {
-    fn default() -> Self {
+impl HostMonitors {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Arc<Self> {
         let published = Stamp::from_millis(0);
         let watches = HashMap::new();
         let state = State { watches, is_ticking: false, tick: LONGEST_TICK, grace: Duration::MAX, published };
-        Self {
+        Arc::new_cyclic(|me| Self {
+            shared: Arc::clone(shared),
+            me: me.clone(),
             origin: Instant::now(),
             state: Mutex::new(state),
             late: Mutex::default(),
             dedicated: Dedicated::default(),
-        }
+        })
     }
-}
 
-impl HostMonitors {
     /// Watches the host of a connection that was just opened.
-    pub(super) fn watch(
+    pub(crate) fn watch(
         &self,
-        shared: &Arc<Shared>,
         key: &WatchKey,
         slot: &Arc<Slot>,
         profile: &Arc<Profile>,
@@ -90,7 +91,7 @@ impl HostMonitors {
             state.watches.retain(|known, watch| known == key || !watch.is_forgotten());
             state.tick = state.tick.min(tick_of(profile));
             state.grace = state.grace.min(profile.grace);
-            let new = || HostWatch::new(shared, key.clone(), slot.host().clone());
+            let new = || HostWatch::new(&self.me, key.clone(), slot.host().clone());
             let watch = Arc::clone(state.watches.entry(key.clone()).or_insert_with(new));
             // Under this lock, so that nobody takes the watch off the list as one without connections.
             watch.admit(slot, profile);
@@ -107,6 +108,11 @@ impl HostMonitors {
         status
     }
 
+    /// What the services share with their tasks.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The time.
     pub(super) fn now(&self) -> Now {
         let late = self.late.lock().iter().copied().collect();
@@ -118,31 +124,31 @@ impl HostMonitors {
     }
 
     /// Runs a task where the monitors run.
-    pub(super) fn spawn<F, Fut>(&self, shared: &Shared, runtime: MonitorRuntime, name: String, make: F)
+    pub(super) fn spawn<F, Fut>(&self, runtime: MonitorRuntime, name: String, make: F)
     where
         F: FnMut() -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         match runtime {
-            MonitorRuntime::Shared => drop(shared.tasks.supervise(name, make)),
-            MonitorRuntime::Dedicated => self.dedicated.run(|| drop(shared.tasks.supervise(name, make))),
+            MonitorRuntime::Shared => drop(self.shared.tasks.supervise(name, make)),
+            MonitorRuntime::Dedicated => self.dedicated.run(|| drop(self.shared.tasks.supervise(name, make))),
         }
     }
 
     /// A call begins and finds the clock stopped: it is right from now on, and goes on.
-    pub(super) fn start(&self, shared: &Arc<Shared>, runtime: MonitorRuntime) {
+    pub(super) fn start(self: &Arc<Self>, runtime: MonitorRuntime) {
         let mut state = self.state.lock();
         let has_runtime = runtime == MonitorRuntime::Dedicated || Handle::try_current().is_ok();
-        if state.is_ticking || shared.is_shut_down() || !has_runtime {
+        if state.is_ticking || self.shared.is_shut_down() || !has_runtime {
             return;
         }
         state.is_ticking = true;
         self.publish(&mut state, Instant::now());
         drop(state);
         // Made before the task is: one that its runtime drops before the first poll has to stop the clock as well.
-        let (weak, mut first) = (Arc::downgrade(shared), Some(Ticking::new(Arc::clone(shared))));
-        self.spawn(shared, runtime, "host monitoring clock".to_owned(), move || {
-            let again = || weak.upgrade().filter(|shared| shared.host_monitors.take_over()).map(Ticking::new);
+        let (weak, mut first) = (Arc::downgrade(self), Some(Ticking::new(Arc::clone(self))));
+        self.spawn(runtime, "host monitoring clock".to_owned(), move || {
+            let again = || weak.upgrade().filter(|monitors| monitors.take_over()).map(Ticking::new);
             let ticking = first.take().or_else(again);
             async move {
                 if let Some(ticking) = ticking {
@@ -263,19 +269,18 @@ impl Look {
 
 /// The task of the clock. Dropped by the end of its runtime or by a panic it leaves the clock stopped, not lying.
 struct Ticking {
-    shared: Arc<Shared>,
+    monitors: Arc<HostMonitors>,
     /// The clock was stopped, and may have been started again by another one.
     is_over: bool,
 }
 
 impl Ticking {
-    fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, is_over: false }
+    fn new(monitors: Arc<HostMonitors>) -> Self {
+        Self { monitors, is_over: false }
     }
 
     async fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        let monitors = &shared.host_monitors;
+        let monitors = Arc::clone(&self.monitors);
         let mut last_look = Look::default();
         let mut look_at = Instant::now();
         loop {
@@ -303,7 +308,7 @@ impl Drop for Ticking {
         if self.is_over {
             return;
         }
-        let mut state = self.shared.host_monitors.state.lock();
+        let mut state = self.monitors.state.lock();
         for watch in state.watches.values() {
             watch.stop_clock();
         }

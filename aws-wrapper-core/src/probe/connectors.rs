@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::cluster::{MonitorKind, Probe, Prober};
+use super::{MonitorKind, Probe, Prober};
 use crate::dialect::refusal::is_missing_database;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::HostKey;
@@ -31,7 +31,7 @@ impl Contexts {
     }
 
     /// Whether every connector is gone.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.probers.lock().iter().all(|prober| prober.strong_count() == 0)
     }
 

@@ -18,39 +18,26 @@
 //! While calls are made one task for all hosts wakes up every 10 to 25 ms. When none is, nothing runs. One connection per
 //! host while a call waits for too long, and `failure_detection_idle_close_ms` after that.
 
-pub(crate) mod clock;
-mod dedicated;
-mod incarnation;
-mod monitor;
-mod outcome;
-mod profile;
-mod verdict;
-mod watch;
-
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use self::profile::Profile;
-pub use self::verdict::{Outcome, Verdict};
-pub use self::watch::HostMonitorStatus;
-use self::watch::{Target, WatchKey};
 use crate::config::settings::Settings;
 use crate::driver::ConnectRequest;
 use crate::driver::DriverDialect;
 use crate::endpoint::EndpointKind;
 use crate::error::Result;
+use crate::health::{HostMonitors, Profile, Target, WatchKey};
 use crate::plugin::Next;
 use crate::plugin::{ConnectionPlugin, Connects, Subscriptions};
 use crate::plugin::{Place, PluginContext};
-use crate::services::Shared;
-use crate::topology::cluster::Prober;
+use crate::probe::Prober;
 
 /// Ends calls that hang on a dead host.
 #[derive(Debug)]
 pub struct HostMonitoring<D: DriverDialect> {
     driver: Arc<D>,
-    shared: Arc<Shared>,
+    monitors: Arc<HostMonitors>,
     /// Nothing: calls are not watched.
     profile: Option<Arc<Profile>>,
     prober: Arc<dyn Prober>,
@@ -70,7 +57,7 @@ impl<D: DriverDialect> HostMonitoring<D> {
         }
         Self {
             driver: Arc::clone(&context.driver),
-            shared: Arc::clone(&context.shared),
+            monitors: Arc::clone(&context.host_monitors),
             profile: is_on.then(|| Arc::new(Profile::new(&settings.monitoring))),
             prober: Arc::clone(&context.prober),
         }
@@ -112,7 +99,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for HostMonitoring<D> {
             let slot = self.driver.slot(&connection);
             let target = slot.peer().map_or_else(|| Target::Named(slot.host().clone()), Target::Address);
             let key = WatchKey { engine: D::ENGINE, target };
-            self.shared.host_monitors.watch(&self.shared, &key, slot, profile, &self.prober);
+            self.monitors.watch(&key, slot, profile, &self.prober);
         }
         Ok(connection)
     }
