@@ -4,7 +4,29 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+/// A text that names no host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not accepted; expected {accepted}")]
+pub struct InvalidHost {
+    text: String,
+    accepted: &'static str,
+}
+
+impl InvalidHost {
+    fn new(text: &str, accepted: &'static str) -> Self {
+        Self { text: text.to_owned(), accepted }
+    }
+
+    /// What was given.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What would be accepted.
+    pub fn accepted(&self) -> &'static str {
+        self.accepted
+    }
+}
 
 /// The canonical identity of a host: lower-cased name without trailing dot, and port.
 ///
@@ -19,12 +41,11 @@ impl HostKey {
     /// The key of `host` at `port`. An IPv6 address may stand in square brackets and is written in its short form.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) when the name is empty, has white space or one of `/[]`,
-    /// or has a `:` and is no IPv6 address.
-    pub fn new(host: &str, port: u16) -> Result<Self> {
+    /// When the name is empty, has white space or one of `/[]`, or has a `:` and is no IPv6 address.
+    pub fn new(host: &str, port: u16) -> Result<Self, InvalidHost> {
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let bare = bare.strip_suffix('.').unwrap_or(bare);
-        let refused = || Error::parameter("host", host, "a host name or an IP address");
+        let refused = || InvalidHost::new(host, "a host name or an IP address");
         if bare.is_empty() || bare.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '[' | ']')) {
             return Err(refused());
         }
@@ -41,8 +62,8 @@ impl HostKey {
     /// The key written as `host`, `host:port`, `[v6]` or `[v6]:port`; a bare IPv6 address has no port.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) when it is neither.
-    pub fn parse(text: &str, default_port: u16) -> Result<Self> {
+    /// When it is neither.
+    pub fn parse(text: &str, default_port: u16) -> Result<Self, InvalidHost> {
         let after_host = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((_, after)) => after,
             None if text.matches(':').count() == 1 => &text[text.find(':').unwrap_or(text.len())..],
@@ -54,15 +75,11 @@ impl HostKey {
                 // `parse` would take a sign.
                 Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => number,
                 _ => {
-                    return Err(Error::parameter(
-                        "host",
-                        text,
-                        "`host` or `host:port` with a port from 1 to 65535",
-                    ));
+                    return Err(InvalidHost::new(text, "`host` or `host:port` with a port from 1 to 65535"));
                 }
             },
             None if after_host.is_empty() => default_port,
-            None => return Err(Error::parameter("host", text, "`[address]` or `[address]:port`")),
+            None => return Err(InvalidHost::new(text, "`[address]` or `[address]:port`")),
         };
         Self::new(host, port)
     }

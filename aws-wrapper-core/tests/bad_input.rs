@@ -131,7 +131,11 @@ mod building {
     #[test]
     fn a_host_must_be_a_name() {
         for text in ["", " ", "a b", "a/b", "[", "::1:x", "http://x"] {
-            assert_eq!(HostKey::new(text, 5432).unwrap_err().kind(), ErrorKind::Config, "{text:?}");
+            assert_eq!(
+                Error::from(HostKey::new(text, 5432).unwrap_err()).kind(),
+                ErrorKind::Config,
+                "{text:?}"
+            );
         }
     }
 

@@ -16,10 +16,9 @@ use aws_wrapper_core::events::Event;
 use aws_wrapper_core::host::{Host, HostKey};
 use aws_wrapper_core::method::{Method, MethodSet};
 use aws_wrapper_core::pipeline::Pipeline;
-use aws_wrapper_core::plugin::Logical;
-use aws_wrapper_core::plugin::{Ask, Call};
-use aws_wrapper_core::plugin::{ConnectHandle, Next};
-use aws_wrapper_core::plugin::{ConnectionPlugin, Recovery, Step, Subscriptions};
+use aws_wrapper_core::plugin::{
+    Ask, Call, ConnectHandle, ConnectionPlugin, Logical, Next, Recovery, Step, Subscriptions,
+};
 use aws_wrapper_core::probe::{Probe, Prober};
 use aws_wrapper_core::registry::{Purpose, Registry, Slot};
 use aws_wrapper_core::resolver::Resolver;

@@ -12,10 +12,9 @@ use aws_wrapper_core::connector::Connector;
 use aws_wrapper_core::driver::ConnectRequest;
 use aws_wrapper_core::error::{DriverClass, Error, ErrorKind, Result};
 use aws_wrapper_core::method::{Method, MethodSet};
-use aws_wrapper_core::plugin::Call;
-use aws_wrapper_core::plugin::Next;
-use aws_wrapper_core::plugin::Place;
-use aws_wrapper_core::plugin::{ConnectionPlugin, Connects, Recovery, Step, Subscriptions};
+use aws_wrapper_core::plugin::{
+    Call, ConnectionPlugin, Connects, Next, Place, Recovery, Step, Subscriptions,
+};
 use aws_wrapper_core::registry::Purpose;
 use aws_wrapper_core::testing::cluster::Reach;
 use aws_wrapper_core::testing::driver::{FakeClient, FakeConnection, FakeDriver, On, Outcome};

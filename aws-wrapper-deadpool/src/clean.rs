@@ -5,7 +5,7 @@
 //! checks one out does any of it.
 
 use aws_wrapper_core::config::settings::PoolReset;
-use aws_wrapper_core::registry::SessionChange;
+use aws_wrapper_core::session::SessionChange;
 use aws_wrapper_core::session::transaction::TransactionState;
 use deadpool::managed;
 use tokio::runtime::Handle;

@@ -11,7 +11,8 @@ use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::plugin::Call;
-use aws_wrapper_core::registry::{SessionChange, Slot};
+use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::session::SessionChange;
 use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::{ChangeUserOpts, InfileData, OkPacket, Opts, TxOpts};
 

@@ -7,6 +7,7 @@ use std::ops::Deref;
 
 use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::error::DriverClass;
+use aws_wrapper_core::host::InvalidHost;
 use aws_wrapper_core::registry::{EndReason, Slot};
 
 use crate::classify::{OUT_OF_SYNC, class_of, classify, sqlstate, sqlstate_of, vendor_code};
@@ -59,6 +60,12 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source()
+    }
+}
+
+impl From<InvalidHost> for Error {
+    fn from(invalid: InvalidHost) -> Self {
+        Self(invalid.into())
     }
 }
 

@@ -11,7 +11,7 @@ use aws_wrapper_core::config::{Config as CoreConfig, Origin};
 use aws_wrapper_core::connector::{Connector as CoreConnector, Extras};
 use aws_wrapper_core::endpoint::Endpoint;
 use aws_wrapper_core::error::{Error, Result};
-use aws_wrapper_core::host::{HostKey, Role};
+use aws_wrapper_core::host::{HostKey, InvalidHost, Role};
 use aws_wrapper_core::plugin::ConnectionPlugin;
 use aws_wrapper_core::plugins::developer::Script;
 use aws_wrapper_core::services::Services;
@@ -363,8 +363,11 @@ fn hosts_of(config: &Config) -> Result<Vec<HostKey>> {
             return Err(Error::config(text));
         }
     };
-    let mut hosts =
-        names.iter().zip(ports).map(|(name, port)| HostKey::new(name, port)).collect::<Result<Vec<_>>>()?;
+    let mut hosts = names
+        .iter()
+        .zip(ports)
+        .map(|(name, port)| HostKey::new(name, port))
+        .collect::<Result<Vec<_>, InvalidHost>>()?;
     if config.get_load_balance_hosts() == LoadBalanceHosts::Random {
         fastrand::shuffle(&mut hosts);
     }

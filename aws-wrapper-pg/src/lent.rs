@@ -10,7 +10,8 @@ use aws_wrapper_core::error::{Error, ErrorKind, Result};
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::pipeline::call::Lent as CoreLent;
 use aws_wrapper_core::plugin::{Ask, Call};
-use aws_wrapper_core::registry::{InFlight, SessionChange, Slot};
+use aws_wrapper_core::registry::{InFlight, Slot};
+use aws_wrapper_core::session::SessionChange;
 use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
 

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::host::{HostKey, Role};
 use crate::pipeline::Pipeline;
 use crate::plugin::chain::Dial;
-use crate::plugin::{ConnectionPlugin, Place, PluginContext};
+use crate::plugin::{ConnectionPlugin, Place, PluginContext, Provided};
 use crate::plugins::{self, Planned, developer};
 use crate::probe::{ConnectorId, Prober};
 use crate::services::Services;
@@ -26,7 +26,7 @@ pub struct Builder<D: DriverDialect> {
     hosts: Vec<HostKey>,
     services: Option<Services>,
     custom: Vec<Planned<D>>,
-    developer: developer::Script,
+    provided: Provided,
     wanted_role: Option<Role>,
 }
 
@@ -44,7 +44,7 @@ impl<D: DriverDialect> Builder<D> {
             hosts,
             services: None,
             custom: Vec::new(),
-            developer: developer::Script::default(),
+            provided: Provided::default(),
             wanted_role: None,
         }
     }
@@ -75,8 +75,15 @@ impl<D: DriverDialect> Builder<D> {
 
     /// The faults the `developer` plugin plays.
     #[must_use]
-    pub fn developer_script(mut self, script: developer::Script) -> Self {
-        self.developer = script;
+    pub fn developer_script(self, script: developer::Script) -> Self {
+        self.provide(script)
+    }
+
+    /// Gives plugins a value that they find by its type ([`PluginContext::provided`]): what no text can say, such as a
+    /// provider of credentials. It replaces another one of that type.
+    #[must_use]
+    pub fn provide<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.provided.insert(value);
         self
     }
 
@@ -121,7 +128,7 @@ impl<D: DriverDialect> Builder<D> {
             host_monitors: Arc::clone(services.host_monitors()),
             chain: Arc::clone(&chain),
             index: 0,
-            developer: self.developer,
+            provided: self.provided,
             prober: Arc::clone(&prober),
         };
         let mut plugins = Vec::with_capacity(planned.len());

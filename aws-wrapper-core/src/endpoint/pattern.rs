@@ -61,7 +61,8 @@ impl HostPattern {
             let text = format!("the server names an instance `{shown}`, which is no name of one");
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        HostKey::new(&format!("{}{instance}{}", self.before, self.after), self.port.unwrap_or(default_port))
+        let name = format!("{}{instance}{}", self.before, self.after);
+        Ok(HostKey::new(&name, self.port.unwrap_or(default_port))?)
     }
 
     /// What follows the instance, without the dot: for names of RDS the [`dns_suffix`](Endpoint::dns_suffix).

@@ -9,8 +9,7 @@ use tokio::time::timeout;
 use crate::driver::DriverDialect;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::pipeline::Pipeline;
-use crate::plugin::Call;
-use crate::plugin::{ConnectionPlugin, Recovery, Step};
+use crate::plugin::{Call, ConnectionPlugin, Recovery, Step};
 
 impl<D: DriverDialect> Pipeline<D> {
     /// Runs an exchange with the driver: first the `before` of those who subscribed, then `exchange` in place, then

@@ -13,9 +13,9 @@ use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result, TransactionOutcome};
 use crate::method::Method;
 use crate::plugin::Logical;
-use crate::registry::{Ending, SessionChange, Slot, TransactionFailure};
-use crate::session::lexer;
+use crate::registry::{Ending, Slot, TransactionFailure};
 use crate::session::transaction::TransactionState;
+use crate::session::{SessionChange, lexer};
 use crate::table::Table;
 
 /// One running call on a logical connection.

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::chain::{ConnectChain, ConnectHandle};
+use super::provided::Provided;
 use crate::config::settings::Settings;
 use crate::driver::DriverDialect;
 use crate::health::HostMonitors;
 use crate::host::Role;
-use crate::plugins::developer;
 use crate::probe::Prober;
 use crate::runtime::Shared;
 use crate::topology::view::Topology;
@@ -27,7 +27,7 @@ pub struct PluginContext<D: DriverDialect> {
     pub(crate) host_monitors: Arc<HostMonitors>,
     pub(crate) chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
     pub(crate) index: usize,
-    pub(crate) developer: developer::Script,
+    pub(crate) provided: Provided,
     /// Opens the wrapper's own connections as this connector.
     pub(crate) prober: Arc<dyn Prober>,
 }
@@ -36,6 +36,12 @@ impl<D: DriverDialect> PluginContext<D> {
     /// Opens connections through the plugins behind this one.
     pub fn connect_handle(&self) -> ConnectHandle<D> {
         ConnectHandle::new(Arc::clone(&self.chain), self.index + 1, &self.settings, &self.shared)
+    }
+
+    /// The value of this type that the connector's builder was given
+    /// ([`Builder::provide`](crate::connector::Builder::provide)).
+    pub fn provided<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.provided.get()
     }
 
     /// What an adapter or plugin may use of the services.

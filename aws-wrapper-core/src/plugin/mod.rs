@@ -8,6 +8,7 @@ mod call;
 pub(crate) mod chain;
 mod context;
 mod logical;
+mod provided;
 
 use std::fmt::Debug;
 
@@ -18,6 +19,7 @@ pub use self::call::{Ask, Call};
 pub use self::chain::{ConnectHandle, Next};
 pub use self::context::PluginContext;
 pub use self::logical::Logical;
+pub(crate) use self::provided::Provided;
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{Error, Result};
 use crate::method::MethodSet;

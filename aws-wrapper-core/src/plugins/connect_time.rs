@@ -11,11 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::driver::ConnectRequest;
-use crate::driver::DriverDialect;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::Result;
-use crate::plugin::Next;
-use crate::plugin::{ConnectionPlugin, Connects, Subscriptions};
+use crate::plugin::{ConnectionPlugin, Connects, Next, Subscriptions};
 
 /// Times connects.
 #[derive(Debug, Default)]

@@ -13,13 +13,10 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use crate::driver::ConnectRequest;
-use crate::driver::DriverDialect;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{DriverClass, Error, Result};
 use crate::method::{Method, MethodSet};
-use crate::plugin::Call;
-use crate::plugin::Next;
-use crate::plugin::{ConnectionPlugin, Connects, Step, Subscriptions};
+use crate::plugin::{Call, ConnectionPlugin, Connects, Next, PluginContext, Step, Subscriptions};
 
 /// Faults to come. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -111,6 +108,11 @@ pub struct Developer {
 }
 
 impl Developer {
+    /// A plugin that plays the script the builder was given, or none.
+    pub(crate) fn of<D: DriverDialect>(context: &PluginContext<D>) -> Self {
+        Self::new(context.provided::<Script>().map(|script| Script::clone(&script)).unwrap_or_default())
+    }
+
     /// A plugin that plays `script`.
     pub fn new(script: Script) -> Self {
         Self { script }

@@ -13,8 +13,7 @@ use tokio::time::Instant;
 use crate::config::settings::Settings;
 use crate::driver::DriverDialect;
 use crate::method::MethodSet;
-use crate::plugin::Call;
-use crate::plugin::{ConnectionPlugin, Step, Subscriptions};
+use crate::plugin::{Call, ConnectionPlugin, Step, Subscriptions};
 use crate::session::lexer;
 
 /// Times calls.

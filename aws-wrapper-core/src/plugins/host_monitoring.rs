@@ -23,14 +23,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::config::settings::Settings;
-use crate::driver::ConnectRequest;
-use crate::driver::DriverDialect;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::endpoint::EndpointKind;
 use crate::error::Result;
 use crate::health::{HostMonitors, Profile, Target, WatchKey};
-use crate::plugin::Next;
-use crate::plugin::{ConnectionPlugin, Connects, Subscriptions};
-use crate::plugin::{Place, PluginContext};
+use crate::plugin::{ConnectionPlugin, Connects, Next, Place, PluginContext, Subscriptions};
 use crate::probe::Prober;
 
 /// Ends calls that hang on a dead host.

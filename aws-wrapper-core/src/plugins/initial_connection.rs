@@ -20,14 +20,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::config::settings::EndpointRole;
-use crate::driver::ConnectRequest;
-use crate::driver::DriverDialect;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::endpoint::{Endpoint, EndpointKind};
 use crate::error::{Error, Result};
 use crate::host::Role;
-use crate::plugin::Next;
-use crate::plugin::PluginContext;
-use crate::plugin::{ConnectionPlugin, Connects, Subscriptions};
+use crate::plugin::{ConnectionPlugin, Connects, Next, PluginContext, Subscriptions};
 use crate::plugins::verified::{Rules, Substitute, VerifiedConnect};
 use crate::registry::Purpose;
 use crate::select::selector;

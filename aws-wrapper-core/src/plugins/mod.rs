@@ -147,7 +147,7 @@ impl BuiltIn {
             Self::QueryLog => Arc::new(query_log::QueryLog::new(&context.settings)),
             Self::ConnectTime => Arc::new(connect_time::ConnectTime::default()),
             Self::ExecutionTime => Arc::new(execution_time::ExecutionTime::new(&context.settings)),
-            Self::Developer => Arc::new(developer::Developer::new(context.developer.clone())),
+            Self::Developer => Arc::new(developer::Developer::of(context)),
         })
     }
 }

@@ -7,8 +7,7 @@
 use crate::config::settings::Settings;
 use crate::driver::DriverDialect;
 use crate::method::MethodSet;
-use crate::plugin::Call;
-use crate::plugin::{ConnectionPlugin, Step, Subscriptions};
+use crate::plugin::{Call, ConnectionPlugin, Step, Subscriptions};
 use crate::session::lexer;
 
 /// Logs statements.

@@ -13,14 +13,11 @@
 
 use async_trait::async_trait;
 
-use crate::driver::ConnectRequest;
-use crate::driver::DriverDialect;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::endpoint::EndpointKind;
 use crate::error::{ErrorKind, Result};
 use crate::host::{HostKey, Role};
-use crate::plugin::Next;
-use crate::plugin::PluginContext;
-use crate::plugin::{ConnectionPlugin, Connects, Subscriptions};
+use crate::plugin::{ConnectionPlugin, Connects, Next, PluginContext, Subscriptions};
 use crate::plugins::verified::{Rules, Substitute, VerifiedConnect};
 
 /// Checks that a writer endpoint leads to the writer.

@@ -18,12 +18,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::driver::ConnectRequest;
-use crate::driver::DriverDialect;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{DriverClass, ErrorKind, Result};
-use crate::plugin::Next;
-use crate::plugin::{ConnectionPlugin, Connects, Subscriptions};
-use crate::plugin::{Place, PluginContext};
+use crate::plugin::{ConnectionPlugin, Connects, Next, Place, PluginContext, Subscriptions};
 use crate::topology::view::Topology;
 
 /// Closes connections to hosts that are not the writer any more.

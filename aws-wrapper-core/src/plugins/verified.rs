@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::driver::ConnectRequest;
-use crate::driver::DriverDialect;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
 use crate::host::{Availability, Host, HostKey, Role};
-use crate::plugin::Next;
-use crate::plugin::PluginContext;
+use crate::plugin::{Next, PluginContext};
 use crate::select::{HostSelector, SelectContext};
 use crate::topology::cluster::Verify;
 use crate::topology::view::Topology;

@@ -12,8 +12,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::connectors::Contexts;
 #[expect(unused_imports, reason = "documentation")]
-use crate::error::Phase;
-use crate::error::Result;
+use crate::error::{Phase, Result};
 use crate::host::HostKey;
 use crate::table::Table;
 

@@ -23,7 +23,6 @@ pub use self::mark::InFlight;
 pub(crate) use self::mark::{Pulse, Watcher};
 pub use self::role_epoch::RoleEpoch;
 pub(crate) use self::role_epoch::RoleEpochs;
-pub use self::session_use::SessionChange;
 pub use self::slot::{Fitness, Slot, Unfit};
 pub(crate) use self::word::{Stamp, Word};
 use crate::error::DriverClass;

@@ -12,10 +12,11 @@ use tokio::time::{Instant, timeout};
 
 use super::mark::{InFlight, Mark, Pulse};
 use super::role_epoch::RoleEpoch;
-use super::session_use::{SessionChange, SessionUse};
+use super::session_use::SessionUse;
 use super::{EndReason, Ending, Identity, Purpose, Registry, TransactionFailure};
 use crate::error::DriverClass;
 use crate::host::HostKey;
+use crate::session::SessionChange;
 use crate::session::transaction::TransactionState;
 
 /// What is known about one physical connection.

@@ -39,14 +39,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::connector::Connector;
 use crate::dialect::{DatabaseDialect, TopologyDialect, aurora};
-use crate::driver::ConnectRequest;
-use crate::driver::DriverDialect;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::engine::Engine;
 use crate::error::{DriverClass, Error, ErrorKind, Result};
 use crate::host::{HostKey, Role};
 use crate::method::Method;
-use crate::plugin::Logical;
-use crate::plugin::{Ask, Call};
+use crate::plugin::{Ask, Call, Logical};
 use crate::registry::{Purpose, Slot};
 use crate::session::transaction::TransactionState;
 use crate::table::Table;

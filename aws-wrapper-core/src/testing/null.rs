@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::driver::ConnectRequest;
-use crate::driver::DriverDialect;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::engine::Engine;
 use crate::error::{DriverClass, Result};
 use crate::host::Role;

@@ -16,9 +16,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use super::clusters::Clusters;
-use super::monitor;
 use super::worker::Held;
-use super::{Snapshot, SnapshotSource};
+use super::{Snapshot, SnapshotSource, monitor};
 use crate::config::settings::TopologySettings;
 use crate::dialect::DatabaseDialect;
 use crate::endpoint::HostPattern;

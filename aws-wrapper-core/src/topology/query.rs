@@ -2,6 +2,7 @@
 
 use crate::dialect::TopologyRow;
 use crate::endpoint::HostPattern;
+use crate::error::Result;
 use crate::host::{Availability, Host, Role};
 
 /// Rows older than this belong to instances that are gone. Aurora's own drivers use five minutes.
@@ -47,7 +48,7 @@ pub(crate) fn hosts(rows: &[TopologyRow], pattern: &HostPattern, port: u16) -> O
     Some(hosts)
 }
 
-fn host(row: &TopologyRow, pattern: &HostPattern, port: u16) -> crate::Result<Host> {
+fn host(row: &TopologyRow, pattern: &HostPattern, port: u16) -> Result<Host> {
     let key = pattern.host_for(&row.instance_name, port)?;
     let mut host = Host::new(key, if row.is_writer { Role::Writer } else { Role::Reader });
     host.host_id = Some(row.host_id.clone());

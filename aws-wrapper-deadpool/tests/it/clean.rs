@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_wrapper_core::error::DriverClass;
-use aws_wrapper_core::registry::{Ending, SessionChange};
+use aws_wrapper_core::registry::Ending;
+use aws_wrapper_core::session::SessionChange;
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_core::testing::cluster::Reach;
 use aws_wrapper_core::testing::driver::{On, Outcome};

@@ -7,13 +7,10 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_wrapper_pg::core::driver::ConnectRequest;
-use aws_wrapper_pg::core::driver::DriverDialect;
+use aws_wrapper_pg::core::driver::{ConnectRequest, DriverDialect};
 use aws_wrapper_pg::core::error::{DriverClass, FailoverOutcome, FailoverReport};
 use aws_wrapper_pg::core::method::{Method, MethodSet};
-use aws_wrapper_pg::core::plugin::Call;
-use aws_wrapper_pg::core::plugin::Next;
-use aws_wrapper_pg::core::plugin::{ConnectionPlugin, Connects, Recovery, Subscriptions};
+use aws_wrapper_pg::core::plugin::{Call, ConnectionPlugin, Connects, Next, Recovery, Subscriptions};
 use aws_wrapper_pg::core::registry::{EndReason, Slot};
 use aws_wrapper_pg::{Client, Error, NotificationItem, PgDriver, Physical, Result};
 use futures_util::{StreamExt, TryStreamExt};

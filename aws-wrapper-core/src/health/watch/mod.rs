@@ -24,8 +24,7 @@ use super::verdict::Verdict;
 use crate::config::settings::MonitorRuntime;
 use crate::engine::Engine;
 use crate::host::HostKey;
-use crate::probe::Contexts;
-use crate::probe::Prober;
+use crate::probe::{Contexts, Prober};
 use crate::registry::{Pulse, Purpose, Slot, Stamp, Watcher, Word};
 
 /// Which address is watched. Names do not count: after a move of the name, connections to the old address still hang on

@@ -25,18 +25,15 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::config::settings::{FailoverMode, FailoverSettings};
-use crate::driver::ConnectRequest;
-use crate::driver::DriverDialect;
+use crate::driver::{ConnectRequest, DriverDialect};
 use crate::endpoint::EndpointKind;
 use crate::error::{DriverClass, Error, ErrorKind, FailoverOutcome, FailoverReport, Phase, Result};
 use crate::events::Event;
 use crate::host::{HostKey, Role};
 use crate::method::MethodSet;
-use crate::plugin::Call;
-use crate::plugin::Logical;
-use crate::plugin::Next;
-use crate::plugin::PluginContext;
-use crate::plugin::{ConnectionPlugin, Connects, Recovery, Subscriptions};
+use crate::plugin::{
+    Call, ConnectionPlugin, Connects, Logical, Next, PluginContext, Recovery, Subscriptions,
+};
 use crate::plugins::failover::search::{Found, Search};
 use crate::registry::{EndReason, Purpose, Slot};
 use crate::runtime::Shared;

@@ -6,7 +6,7 @@
 use super::tokens;
 use super::tokens::{Kind, Token, is_one_of};
 use crate::engine::Engine;
-use crate::registry::SessionChange;
+use crate::session::SessionChange;
 
 /// The most lasting change that one of the statements in `sql` may make.
 pub fn session_change(engine: Engine, sql: &str) -> SessionChange {

@@ -1,11 +1,16 @@
 //! The one error type. Callers ask it questions; they never match on text.
 
+mod kind;
+mod report;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
-use std::time::Duration;
 
-use crate::host::HostKey;
+pub use self::kind::{DriverClass, ErrorKind, FailoverOutcome, Phase, RetryAdvice, TransactionOutcome};
+pub use self::report::FailoverReport;
+use self::report::failover_message;
+use crate::host::{HostKey, InvalidHost};
 use crate::method::Method;
 
 /// A result with this crate's [`Error`].
@@ -56,137 +61,6 @@ impl Facts {
         ends_sessions: false,
         stale_statement: false,
     };
-}
-
-/// What kind of failure it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// A parameter is unknown, misspelled, out of range or contradicts another.
-    Config,
-    /// Two plugins exclude each other, or one stands twice in the list.
-    PluginConflict,
-    /// The server refused the user, the password or the token.
-    Login,
-    /// No usable host: none could be reached, or the one in use was given up by the wrapper.
-    HostUnavailable,
-    /// A deadline of the wrapper passed; the phase says which.
-    Timeout(Phase),
-    /// The connection was lost and the wrapper looked for another one; the outcome says how that ended.
-    Failover(FailoverOutcome),
-    /// No host of the wanted role may be used.
-    Routing,
-    /// Session settings could not be applied to a new connection.
-    SessionTransfer,
-    /// The object belongs to a connection that has been replaced since.
-    ConnectionSwitched,
-    /// The server answered a commit by rolling the transaction back. SQLSTATE `40000`.
-    RolledBack,
-    /// The driver, the server or this version cannot do what was asked.
-    Unsupported,
-    /// The driver reported an error and no plugin changed its meaning.
-    Driver(DriverClass),
-}
-
-/// Which wait ran out of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Phase {
-    /// Opening one physical connection: name, dial, TLS, authentication, role.
-    Connect,
-    /// Waiting for a topology that answers the question.
-    Topology,
-    /// The answer to one call of the application: `socket_timeout_ms`.
-    Call,
-    /// A whole failover.
-    Failover,
-    /// One query of the wrapper's own, such as the role query.
-    Probe,
-    /// Waiting for running tasks when shutting down.
-    Shutdown,
-}
-
-/// How a failover ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FailoverOutcome {
-    /// A new connection is in place and no transaction was open. Repeat the statement. SQLSTATE `08S02`.
-    Succeeded,
-    /// A new connection is in place, but a transaction was open or its commit was on its way. SQLSTATE `08007`.
-    TransactionUnknown,
-    /// No new connection; the next call tries again. SQLSTATE `08001`.
-    Failed,
-}
-
-/// What became of the transaction in which an error came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TransactionOutcome {
-    /// No transaction ended with it: none was open, or the connection lives and the transaction is still the caller's
-    /// to end.
-    NotInTransaction,
-    /// Nothing of the transaction is kept: its connection was lost before a commit was sent, or the server rolled it
-    /// back.
-    RolledBack,
-    /// The commit was on its way: it may have happened or not.
-    Unknown,
-}
-
-/// What a caller can do about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RetryAdvice {
-    /// The connection works again. Repeat the statement, if it may run twice or [`Error::statement_may_have_run`] is
-    /// false.
-    RetryStatement,
-    /// The connection works again. Repeat the whole transaction; a statement outside of one is its own.
-    RetryTransaction,
-    /// Look first whether the work was committed: it may have been. Repeating it blindly could do it twice.
-    CheckOutcome,
-    /// The connection is gone. Open a new one, or call again to start another failover.
-    Reconnect,
-    /// Repeating will not help.
-    DoNotRetry,
-}
-
-/// What an error of the driver means, whichever driver it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DriverClass {
-    /// The connection is unusable: the server or the path to it is gone.
-    Network,
-    /// The server refused user, password or token.
-    Login,
-    /// The server refuses writes. Only a role query tells whether it is a reader.
-    Role,
-    /// The server ended this session; the host is fine.
-    SessionTerminated,
-    /// The caller's own cancellation or time limit.
-    Cancelled,
-    /// Anything else: the statement failed, the connection is fine.
-    Other,
-}
-
-/// What happened in a failover.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct FailoverReport {
-    /// Where the lost connection went.
-    pub old_host: Option<HostKey>,
-    /// Where the new connection goes, if there is one.
-    pub new_host: Option<HostKey>,
-    /// From the error to the end of the failover.
-    pub elapsed: Duration,
-    /// Whether a transaction was open when the connection was lost.
-    pub was_in_transaction: bool,
-    /// Whether a commit may have been on its way when the connection was lost.
-    pub commit_in_flight: bool,
-    /// Whether the failed statement had been sent, so that it may have run.
-    pub statement_may_have_run: bool,
-    /// How many connections were tried.
-    pub attempts: u32,
-    /// What the last of them ran into, when none succeeded.
-    pub last_error: Option<String>,
 }
 
 /// So many characters of a wrong value are shown.
@@ -542,28 +416,6 @@ impl Error {
 /// changed (1020; since MariaDB 11.6 `InnoDB` rolls back with it, see `innodb_snapshot_isolation`).
 const LOST_RACES: &[u32] = &[1020, 1205];
 
-fn failover_message(outcome: FailoverOutcome, report: &FailoverReport) -> String {
-    let old = report.old_host.as_ref().map_or_else(String::new, |host| format!(" to {host}"));
-    let ms = report.elapsed.as_millis();
-    match (outcome, &report.new_host) {
-        (FailoverOutcome::Succeeded, Some(new)) => {
-            format!(
-                "the connection{old} was lost and is replaced by one to {new} after {ms} ms; repeat the statement"
-            )
-        }
-        (FailoverOutcome::TransactionUnknown, Some(new)) => {
-            let fate = if report.commit_in_flight { "may or may not be committed" } else { "is rolled back" };
-            format!(
-                "the connection{old} was lost and is replaced by one to {new} after {ms} ms; the transaction {fate}"
-            )
-        }
-        _ => {
-            let why = report.last_error.as_ref().map_or_else(String::new, |last| format!("; last: {last}"));
-            format!("the connection{old} was lost and no other host could be used within {ms} ms{why}")
-        }
-    }
-}
-
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
@@ -609,6 +461,12 @@ impl fmt::Display for Error {
             }
         }
         Ok(())
+    }
+}
+
+impl From<InvalidHost> for Error {
+    fn from(invalid: InvalidHost) -> Self {
+        Self::parameter("host", invalid.text(), invalid.accepted())
     }
 }
 
