@@ -1,6 +1,9 @@
-//! Writes `docs/parameters.md` from the parameter table.
+//! Writes `docs/parameters.md` from the parameters of the wrapper and its plugins.
+
+use aws_wrapper_core::connector::parameters;
+use aws_wrapper_core::testing::NullDriver;
 
 fn main() -> std::io::Result<()> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/parameters.md");
-    std::fs::write(path, aws_wrapper_core::config::parameter::markdown())
+    std::fs::write(path, parameters::<NullDriver>().markdown())
 }

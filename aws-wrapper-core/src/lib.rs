@@ -30,7 +30,7 @@
 //!     }
 //!
 //!     fn subscriptions(&self) -> Subscriptions {
-//!         Subscriptions { calls: MethodSet::of(&[Method::CopyIn]), ..Subscriptions::default() }
+//!         Subscriptions::none().calls(MethodSet::of(&[Method::CopyIn]))
 //!     }
 //!
 //!     fn before<'a>(&'a self, _call: &'a Call<'_, D>) -> Step<'a> {
@@ -54,6 +54,7 @@ pub mod method;
 pub mod pipeline;
 pub mod plugin;
 pub mod plugins;
+pub mod pooling;
 pub mod probe;
 pub mod registry;
 pub mod resolver;

@@ -6,8 +6,7 @@ mod common;
 
 use aws_wrapper_core::Error;
 use aws_wrapper_core::config::Config;
-use aws_wrapper_core::config::parameter::PARAMETERS;
-use aws_wrapper_core::connector::Connector;
+use aws_wrapper_core::connector::{Connector, parameters};
 use aws_wrapper_core::error::ErrorKind;
 use aws_wrapper_core::host::HostKey;
 use aws_wrapper_core::testing::driver::FakeDriver;
@@ -73,7 +72,7 @@ mod values {
         let long = "x".repeat(100_000);
         let texts =
             ["", " ", ",", "none", "-1", "0", "\0", "ä", "?", "true", "1h", "'", "%", "a=b&c", long.as_str()];
-        for parameter in PARAMETERS {
+        for parameter in parameters::<FakeDriver>().parameters() {
             for text in texts {
                 if let Err(error) = settings(&[(parameter.name, text)]) {
                     assert_eq!(error.kind(), ErrorKind::Config, "{}", parameter.name);
@@ -103,11 +102,8 @@ mod values {
 
     #[test]
     fn a_parameter_given_twice_is_an_error_also_under_an_alias() {
-        assert!(Config::from_pairs([("plugins", ""), ("wrapperPlugins", "")]).is_err());
-        assert!(
-            Config::from_pairs([("failover_mode", "strict-reader"), ("failoverMode", "strict-writer")])
-                .is_err()
-        );
+        assert!(settings(&[("plugins", ""), ("wrapperPlugins", "")]).is_err());
+        assert!(settings(&[("failover_mode", "strict-reader"), ("failoverMode", "strict-writer")]).is_err());
     }
 
     #[test]
@@ -124,7 +120,7 @@ mod building {
 
     #[test]
     fn no_host_is_an_error() {
-        let built = Connector::builder(World::new().driver, settings(&[]).unwrap(), vec![]).build();
+        let built = Connector::builder(World::new().driver, Config::new(), vec![]).build();
         assert_eq!(built.map(drop).unwrap_err().kind(), ErrorKind::Config);
     }
 
@@ -172,13 +168,8 @@ mod building {
 
     #[test]
     fn dialects_to_come_are_refused() {
-        let refused = settings(&[("dialect", "global-aurora-pg")])
-            .and_then(|settings| {
-                let world = World::new();
-                Connector::builder(world.driver.clone(), settings, vec![world.key("i-1")]).build()
-            })
-            .map(drop);
-        let error = refused.unwrap_err();
+        let error =
+            World::new().builder("i-1", &[("dialect", "global-aurora-pg")]).build().map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("not available yet"), "{error}");
     }
@@ -234,7 +225,7 @@ mod secrets {
         let pairs = [("topology_monitoring_password", PASSWORD), ("topology_monitoring_user", "monitor")];
         let world = World::new();
         world.cluster.set_login("monitor", false);
-        let config = Config::from_pairs(pairs).unwrap();
+        let config = Config::from_pairs(pairs);
         let connector = world.connector(common::WRITER, &pairs);
         let client = aws_wrapper_core::testing::driver::FakeClient::connect(&connector).await.unwrap();
         tokio::time::sleep(common::SECOND * 5).await;
@@ -259,7 +250,7 @@ mod secrets {
             &[("topology_monitoring_password", PASSWORD), ("topologyMonitoringPassword", PASSWORD)][..],
             &[("topology_monitoring_pasword", PASSWORD)],
         ] {
-            let error = Config::from_pairs(pairs.iter().copied()).unwrap_err();
+            let error = settings(pairs).unwrap_err();
             assert!(!format!("{error:?} {error:#}").contains(PASSWORD), "{error:?}");
         }
         for text in [
@@ -268,7 +259,10 @@ mod secrets {
             format!("host=h password={PASSWORD} plugins='"),
             format!("mongodb://app:{PASSWORD}@h/db"),
         ] {
-            if let Err(error) = Config::new().take_from_url(&text, |_| false) {
+            let mut config = Config::new();
+            let taken = config.take_from_url(&text, |_| false);
+            let checked = taken.and_then(|_| config.resolve(&parameters::<FakeDriver>()));
+            if let Err(error) = checked {
                 assert!(!format!("{error:?} {error:#}").contains(PASSWORD), "{error:?}");
             }
         }

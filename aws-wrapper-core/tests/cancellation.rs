@@ -205,9 +205,9 @@ async fn a_dropped_switch_of_a_fixed_list_leaves_nothing_behind() {
         let world = World::new();
         let driver = world.driver.clone().plain();
         let hosts = common::THREE.iter().map(|name| world.key(name)).collect();
-        let settings = Config::from_pairs([("plugins", "failover")]).unwrap().settings().unwrap();
+        let config = Config::from_pairs([("plugins", "failover")]);
         let connector: Connector<FakeDriver> =
-            Connector::builder(driver, settings, hosts).services(world.services.clone()).build().unwrap();
+            Connector::builder(driver, config, hosts).services(world.services.clone()).build().unwrap();
         let client = FakeClient::connect(&connector).await.unwrap();
         world.cluster.set_reach("i-1", Reach::Refuses);
         world.cluster.promote("i-3");

@@ -17,7 +17,7 @@ use aws_wrapper_core::registry::{EndReason, Purpose};
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_core::testing::cluster::Reach;
 use aws_wrapper_core::testing::driver::{FakeClient, FakeDriver, On, Outcome};
-use common::{MS, PROXY, READER, SECOND, World, all, drop_after, meanwhile, settings, timed};
+use common::{MS, PROXY, READER, SECOND, World, all, config, drop_after, meanwhile, timed};
 use tokio::time::sleep;
 
 const SUCCEEDED: ErrorKind = ErrorKind::Failover(FailoverOutcome::Succeeded);
@@ -931,10 +931,7 @@ mod fixed_list {
     fn connector(world: &World, pairs: &[(&str, &str)]) -> Connector<FakeDriver> {
         let hosts = common::THREE.iter().map(|name| world.key(name)).collect();
         let driver = world.driver.clone().plain();
-        Connector::builder(driver, settings(pairs).unwrap(), hosts)
-            .services(world.services.clone())
-            .build()
-            .unwrap()
+        Connector::builder(driver, config(pairs), hosts).services(world.services.clone()).build().unwrap()
     }
 
     #[tokio::test(start_paused = true)]

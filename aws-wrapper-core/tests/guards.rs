@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use allocation_counter::{AllocationInfo, measure};
-use aws_wrapper_core::config::{Config, Settings};
+use aws_wrapper_core::config::Config;
+use aws_wrapper_core::connector::Settings;
 use aws_wrapper_core::connector::{Builder, Connector};
 use aws_wrapper_core::dialect::DatabaseDialect;
 use aws_wrapper_core::driver::ConnectRequest;
@@ -41,14 +42,14 @@ impl ConnectionPlugin<NullDriver> for Observer {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { calls: MethodSet::ALL, failures: MethodSet::ALL, ..Subscriptions::default() }
+        Subscriptions::none().calls(MethodSet::ALL).failures(MethodSet::ALL)
     }
 }
 
 /// A connector with the default plugins and so many observers.
 fn connector(observers: usize) -> Connector<NullDriver> {
     let host = HostKey::new("my.cluster-xyz.us-east-2.rds.amazonaws.com", 5432).unwrap();
-    let mut builder = Connector::builder(NullDriver, Config::new().settings().unwrap(), vec![host]);
+    let mut builder = Connector::builder(NullDriver, Config::new(), vec![host]);
     for _ in 0..observers {
         builder = builder.plugin(Arc::new(Observer));
     }

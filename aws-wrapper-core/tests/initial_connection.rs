@@ -30,7 +30,7 @@ fn dialled(world: &World, from: usize) -> Vec<HostKey> {
     let connects = world.driver.connects();
     connects[from..]
         .iter()
-        .filter(|dial| dial.purpose != Purpose::Monitoring)
+        .filter(|dial| !dial.purpose.is_monitoring())
         .map(|dial| dial.host.clone())
         .collect()
 }
@@ -439,9 +439,9 @@ mod wanted_role {
         world.cluster.promote("i-3");
         for (wanted, expected) in [(Role::Writer, "i-3"), (Role::Reader, "i-1")] {
             let hosts = common::THREE.iter().map(|name| world.key(name)).collect();
-            let settings = common::settings(&[("plugins", "")]).unwrap();
+            let config = common::config(&[("plugins", "")]);
             let driver = world.driver.clone();
-            let connector = aws_wrapper_core::connector::Connector::builder(driver, settings, hosts)
+            let connector = aws_wrapper_core::connector::Connector::builder(driver, config, hosts)
                 .wanted_role(Some(wanted))
                 .build()
                 .unwrap();

@@ -24,6 +24,7 @@ const LAYERS: &[&str] = &[
     "availability",
     "resolver",
     "select",
+    "pooling",
     "telemetry",
     // What a server is, and how it is reached and asked.
     "dialect",

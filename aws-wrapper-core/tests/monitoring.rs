@@ -14,7 +14,7 @@ use aws_wrapper_core::Error;
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::events::Event;
 use aws_wrapper_core::health::{HostMonitorStatus, Verdict};
-use aws_wrapper_core::registry::{Fitness, Purpose, Slot, Unfit};
+use aws_wrapper_core::registry::{Fitness, Slot, Unfit};
 use aws_wrapper_core::testing::cluster::Reach;
 use aws_wrapper_core::testing::driver::{FakeClient, On, Outcome};
 use common::{MS, SECOND, World, all, meanwhile, timed, until};
@@ -64,7 +64,7 @@ fn monitor(world: &World) -> HostMonitorStatus {
 }
 
 fn monitoring_connects(world: &World) -> usize {
-    world.driver.connects().iter().filter(|dialled| dialled.purpose == Purpose::Monitoring).count()
+    world.driver.connects().iter().filter(|dialled| dialled.purpose.is_monitoring()).count()
 }
 
 async fn hang(world: &World, client: &FakeClient) -> Result<String, Error> {

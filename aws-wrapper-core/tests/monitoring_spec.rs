@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_wrapper_core::error::{DriverClass, ErrorKind, FailoverOutcome};
 use aws_wrapper_core::health::{HostMonitorStatus, Verdict};
 use aws_wrapper_core::method::Method;
-use aws_wrapper_core::registry::{Fitness, Purpose, Unfit};
+use aws_wrapper_core::registry::{Fitness, Unfit};
 use aws_wrapper_core::testing::cluster::{FakeCluster, Reach};
 use aws_wrapper_core::testing::driver::{FakeClient, FakeDriver, On, Outcome};
 use common::{MS, SECOND, World, all, meanwhile, settings, timed, until};
@@ -282,7 +282,7 @@ mod refusals {
         client.query("select").await.unwrap();
         let status = monitor(&world, "i-1");
         assert_eq!((status.verdict, status.downs, status.probes_unreachable), (Verdict::Up, 0, 0));
-        let connects = world.driver.connects().iter().filter(|it| it.purpose == Purpose::Monitoring).count();
+        let connects = world.driver.connects().iter().filter(|it| it.purpose.is_monitoring()).count();
         assert!(connects <= 150, "{connects} logins in 29 seconds");
     }
 

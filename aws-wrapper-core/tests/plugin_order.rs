@@ -15,7 +15,6 @@ use aws_wrapper_core::method::{Method, MethodSet};
 use aws_wrapper_core::plugin::{
     Call, ConnectionPlugin, Connects, Next, Place, Recovery, Step, Subscriptions,
 };
-use aws_wrapper_core::registry::Purpose;
 use aws_wrapper_core::testing::cluster::Reach;
 use aws_wrapper_core::testing::driver::{FakeClient, FakeConnection, FakeDriver, On, Outcome};
 use common::{MS, SECOND, World, drop_after, until};
@@ -46,11 +45,10 @@ enum Before {
 
 impl Witness {
     fn new(code: &'static str, log: &Log) -> Self {
-        let subscriptions = Subscriptions {
-            calls: MethodSet::ALL,
-            failures: MethodSet::ALL,
-            connects: Connects::Application,
-        };
+        let subscriptions = Subscriptions::none()
+            .calls(MethodSet::ALL)
+            .failures(MethodSet::ALL)
+            .connects(Connects::Application);
         let (place, before) = (Place::AfterPrevious, Before::Continues);
         Self { code, place, log: Arc::clone(log), subscriptions, before, recovers: false, dials: 1 }
     }
@@ -390,11 +388,9 @@ mod calls {
     #[tokio::test(start_paused = true)]
     async fn only_what_was_subscribed_to_is_seen() {
         let (world, log) = (plain(), Log::default());
-        let only = Subscriptions {
-            calls: MethodSet::of(&[Method::Commit]),
-            failures: MethodSet::of(&[Method::Query]),
-            ..Subscriptions::default()
-        };
+        let only = Subscriptions::none()
+            .calls(MethodSet::of(&[Method::Commit]))
+            .failures(MethodSet::of(&[Method::Query]));
         let client =
             FakeClient::connect(&connector(&world, vec![Witness::new("a", &log).wants(only)])).await.unwrap();
         for method in Method::ALL {
@@ -514,7 +510,7 @@ mod connects {
     #[tokio::test(start_paused = true)]
     async fn those_who_wrap_no_connect_are_passed_over() {
         let (world, log) = (plain(), Log::default());
-        let none = Subscriptions { calls: MethodSet::ALL, ..Subscriptions::default() };
+        let none = Subscriptions::none().calls(MethodSet::ALL);
         let witnesses =
             vec![Witness::new("a", &log), Witness::new("b", &log).wants(none), Witness::new("c", &log)];
         connector(&world, witnesses).connect().await.unwrap();
@@ -524,13 +520,12 @@ mod connects {
     #[tokio::test(start_paused = true)]
     async fn the_monitors_connects_are_seen_only_by_those_who_want_all() {
         let (world, log) = (World::new(), Log::default());
-        let all = Subscriptions { connects: Connects::All, ..Subscriptions::default() };
+        let all = Subscriptions::none().connects(Connects::All);
         let witnesses = vec![Witness::new("application", &log), Witness::new("all", &log).wants(all)];
         let connector = with_plugins(&world, &[], witnesses);
         let _client = FakeClient::connect(&connector).await.unwrap();
         assert_eq!(take(&log)[..2], ["connect application", "connect all"]);
-        let monitors =
-            || world.driver.connects().iter().filter(|dial| dial.purpose == Purpose::Monitoring).count();
+        let monitors = || world.driver.connects().iter().filter(|dial| dial.purpose.is_monitoring()).count();
         until("the monitor has connected", || world.cluster.open("i-1") == 2).await;
         sleep(SECOND).await;
         let seen = take(&log);

@@ -14,7 +14,7 @@ use aws_wrapper_core::services::Services;
 use aws_wrapper_core::testing::cluster::{FakeCluster, Reach};
 use aws_wrapper_core::testing::driver::{FakeClient, FakeDriver};
 use aws_wrapper_core::topology::cluster::{Mode, Verify};
-use common::{CUSTOM, MS, READER, SECOND, WRITER, World, all, settings, timed, until};
+use common::{CUSTOM, MS, READER, SECOND, WRITER, World, all, config, timed, until};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
@@ -99,11 +99,10 @@ mod the_end {
         drop(world.settled(&[]).await);
         sleep(SECOND * 70).await;
         let other = FakeCluster::with_domain(&["i-1"], "abc.eu-west-1.rds.amazonaws.com");
-        let connector =
-            Connector::builder(FakeDriver::new(&other), settings(&[]).unwrap(), vec![other.key("i-1")])
-                .services(world.services.clone())
-                .build()
-                .unwrap();
+        let connector = Connector::builder(FakeDriver::new(&other), config(&[]), vec![other.key("i-1")])
+            .services(world.services.clone())
+            .build()
+            .unwrap();
         let _client = FakeClient::connect(&connector).await.unwrap();
         let clusters = world.services.status().clusters;
         assert_eq!(clusters.len(), 1, "{clusters:?}");
@@ -232,7 +231,7 @@ mod two_clusters {
         services: &Services,
         pairs: &[(&str, &str)],
     ) -> Connector<FakeDriver> {
-        Connector::builder(FakeDriver::new(cluster), settings(pairs).unwrap(), vec![cluster.key("i-1")])
+        Connector::builder(FakeDriver::new(cluster), config(pairs), vec![cluster.key("i-1")])
             .services(services.clone())
             .build()
             .unwrap()
@@ -289,7 +288,7 @@ mod two_clusters {
             (&other, "b-2.xyz.us-east-2.rds.amazonaws.com"),
         ] {
             let host = HostKey::new(host, 5432).unwrap();
-            let connector = Connector::builder(FakeDriver::new(cluster), settings(&[]).unwrap(), vec![host])
+            let connector = Connector::builder(FakeDriver::new(cluster), config(&[]), vec![host])
                 .services(services.clone())
                 .build()
                 .unwrap();
@@ -308,8 +307,8 @@ mod two_clusters {
         let one = FakeCluster::with_domain(&["a-1", "a-2"], "abc.eu-west-1.rds.amazonaws.com");
         let other = FakeCluster::with_domain(&["b-1", "b-2"], "xyz.us-east-2.rds.amazonaws.com");
         let connect = |cluster: &FakeCluster, name: &str| {
-            let settings = settings(&[("cluster_id", "mine")]).unwrap();
-            let connector = Connector::builder(FakeDriver::new(cluster), settings, vec![cluster.key(name)])
+            let config = config(&[("cluster_id", "mine")]);
+            let connector = Connector::builder(FakeDriver::new(cluster), config, vec![cluster.key(name)])
                 .services(services.clone())
                 .build()
                 .unwrap();

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::config::settings::{PoolReset, ReaderFallback, Settings};
+use aws_wrapper_core::connector::Settings;
+use aws_wrapper_core::pooling::{PoolReset, ReaderFallback};
 use aws_wrapper_core::select::{HostSelector, selector};
 use aws_wrapper_core::{Error, Result};
 use deadpool::managed::{Hook, QueueMode};
@@ -231,12 +232,16 @@ impl<A: Adapter> fmt::Debug for Builder<A> {
 #[cfg(test)]
 mod tests {
     use aws_wrapper_core::config::Config;
+    use aws_wrapper_core::connector::ConnectorOptions;
+    use aws_wrapper_core::testing::NullDriver;
 
     use super::*;
 
     /// The pairs of parameters that are warned of.
     fn warned(pairs: &[(&str, &str)]) -> Vec<(&'static str, &'static str)> {
-        let settings = Config::from_pairs(pairs.iter().copied()).unwrap().settings().unwrap();
+        let mut options = ConnectorOptions::<NullDriver>::default();
+        *options.config() = Config::from_pairs(pairs.iter().copied());
+        let settings = options.settings(|_| false).unwrap();
         let found = contradictions(&rules_of(&settings, Duration::from_secs(30)), &settings);
         found.into_iter().map(|(shorter, longer, _)| (shorter, longer)).collect()
     }

@@ -4,7 +4,7 @@
 //! holds deadpool's own object meanwhile, so that the pool counts the connection as in use. Neither who gave it back nor who
 //! checks one out does any of it.
 
-use aws_wrapper_core::config::settings::PoolReset;
+use aws_wrapper_core::pooling::PoolReset;
 use aws_wrapper_core::session::SessionChange;
 use aws_wrapper_core::session::transaction::TransactionState;
 use deadpool::managed;

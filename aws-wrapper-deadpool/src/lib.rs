@@ -107,7 +107,7 @@ mod target;
 mod watch;
 
 pub use aws_wrapper_core as core;
-pub use aws_wrapper_core::config::settings::{PoolReset, ReaderFallback};
+pub use aws_wrapper_core::pooling::{PoolReset, ReaderFallback};
 pub use deadpool;
 
 pub use self::builder::Builder;

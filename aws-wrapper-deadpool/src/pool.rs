@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use aws_wrapper_core::config::settings::ReaderFallback;
 use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::endpoint::EndpointKind;
 use aws_wrapper_core::host::{Availability, Host, HostKey, Role};
+use aws_wrapper_core::pooling::ReaderFallback;
 use aws_wrapper_core::topology::Snapshot;
 use aws_wrapper_core::topology::cluster::ClusterSession;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_wrapper_core::config::settings::{PoolReset, ReaderFallback};
+use aws_wrapper_core::pooling::{PoolReset, ReaderFallback};
 use deadpool::managed::{PoolConfig, QueueMode, Timeouts};
 
 /// The rules of one pool; all its sub-pools share them.

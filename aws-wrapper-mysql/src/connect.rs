@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use aws_wrapper_core::config::settings::NetworkSettings;
 use aws_wrapper_core::driver::ConnectRequest;
+use aws_wrapper_core::driver::NetworkSettings;
 use mysql_async::{Conn, DriverError as MysqlError, Error, OptsBuilder};
 use tokio::time::timeout_at;
 
@@ -71,7 +71,7 @@ fn options(driver: &MysqlDriver, request: &ConnectRequest) -> OptsBuilder {
     let mut builder = OptsBuilder::from_opts(opts.clone())
         .ip_or_hostname(request.host().host())
         .tcp_port(request.host().port())
-        .tcp_keepalive(keepalive(&request.settings().network, opts.tcp_keepalive()))
+        .tcp_keepalive(keepalive(request.network(), opts.tcp_keepalive()))
         // The driver would ask the server for its local socket and look for that path on this machine.
         .prefer_socket(false);
     if let Some(user) = request.user() {

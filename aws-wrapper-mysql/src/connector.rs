@@ -5,14 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::config::Config as CoreConfig;
-use aws_wrapper_core::config::parameter::Parameter;
-use aws_wrapper_core::config::settings::{Settings, SslMode};
-use aws_wrapper_core::connector::{Connector as CoreConnector, Extras};
+use aws_wrapper_core::connector::{Connector as CoreConnector, ConnectorOptions, Settings};
+use aws_wrapper_core::driver::SslMode;
 use aws_wrapper_core::endpoint::Endpoint;
 use aws_wrapper_core::error::Error as CoreError;
 use aws_wrapper_core::host::{HostKey, Role};
-use aws_wrapper_core::plugin::ConnectionPlugin;
+use aws_wrapper_core::plugin::{ConnectionPlugin, PluginFactory};
 use aws_wrapper_core::plugins::developer::Script;
 use aws_wrapper_core::services::Services;
 use mysql_async::{Opts, OptsBuilder};
@@ -95,19 +93,28 @@ impl Connector {
 #[must_use]
 #[derive(Default)]
 pub struct Builder {
-    core: CoreConfig,
+    options: ConnectorOptions<MysqlDriver>,
+    /// The driver's own options.
     driver: Option<Opts>,
-    /// Names and values for the driver's own parser.
-    params: Vec<(String, String)>,
-    /// What was said of the driver's pool.
-    pool: DriverPool,
+    /// What the connection string says to the driver.
+    url: Said,
+    /// What calls of the builder say to the driver.
+    own: Said,
+    roots: Roots,
+}
+
+/// What was said to the driver in one place.
+#[derive(Default)]
+struct Said {
     hosts: Vec<Host>,
     port: Option<u16>,
     user: Option<String>,
     password: Option<String>,
     database: Option<String>,
-    roots: Roots,
-    extras: Extras<MysqlDriver>,
+    /// Names and values for the driver's own parser.
+    params: Vec<(String, String)>,
+    /// What was said of the driver's pool.
+    pool: DriverPool,
 }
 
 #[derive(Debug, Clone)]
@@ -144,12 +151,14 @@ fn driver_knows(name: &str) -> bool {
 
 impl Builder {
     /// Reads a `mysql://user:password@host:port/database?…` URL with the driver's parameters and the wrapper's
-    /// (`docs/parameters.md`). Several hosts are separated by commas.
+    /// (`docs/parameters.md`). Several hosts are separated by commas. The wrapper's parameters are checked by
+    /// [`build`](Self::build), when all plugins are known. A further call replaces what the one before said to the driver.
     ///
     /// # Errors
-    /// `Config` when the text cannot be read or has a parameter nobody knows. Never repeats the text.
+    /// `Config` when the text, or what it says to the driver, cannot be read. Never repeats the text.
     pub fn url(mut self, url: &str) -> Result<Self> {
-        let rest = self.core.take_from_url(url, driver_knows)?;
+        let rest = self.options.config().take_from_url(url, driver_knows)?;
+        let mut said = Said::default();
         let Some(rest) = rest.strip_prefix("mysql://") else {
             return Err(CoreError::config(
                 "the connection string is not one of MySQL; expected `mysql://user@host/database`",
@@ -163,17 +172,18 @@ impl Builder {
         let at = if user_info.is_empty() { "" } else { "@" };
         let named =
             Opts::from_url(&format!("mysql://{user_info}{at}host/{database}")).map_err(not_readable)?;
-        self.user = named.user().map(str::to_owned).or(self.user);
-        self.password = named.pass().map(str::to_owned).or(self.password);
-        self.database = named.db_name().map(str::to_owned).or(self.database);
+        said.user = named.user().map(str::to_owned);
+        said.password = named.pass().map(str::to_owned);
+        said.database = named.db_name().map(str::to_owned);
         for host in hosts.split(',') {
-            self.hosts.push(Host::parse(host)?);
+            said.hosts.push(Host::parse(host)?);
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8_lossy();
-            self.set_driver(name, &value)?;
+            said.set(name, &value)?;
         }
+        self.url = said;
         Ok(self)
     }
 
@@ -186,42 +196,44 @@ impl Builder {
     /// Sets one parameter by name, the wrapper's or the driver's. A further `host` is added.
     ///
     /// # Errors
-    /// `Config` when nobody knows the name or the value is not accepted.
+    /// `Config` when the driver does not accept the value of its parameter. The wrapper's are checked by
+    /// [`build`](Self::build).
     pub fn set(mut self, name: &str, value: &str) -> Result<Self> {
-        match Parameter::resolve(name, driver_knows)? {
-            Some(_) => self.core.set(name, value)?,
-            None => self.set_driver(name, value)?,
+        if driver_knows(name) {
+            self.own.set(name, value)?;
+        } else {
+            self.options.config().set(name, value);
         }
         Ok(self)
     }
 
     /// Adds a host. Several are tried in order.
     pub fn host(mut self, host: &str) -> Self {
-        self.hosts.push(Host { name: host.to_owned(), port: None });
+        self.own.hosts.push(Host { name: host.to_owned(), port: None });
         self
     }
 
     /// Sets the port of all hosts that have none of their own. Default: 3306.
     pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
+        self.own.port = Some(port);
         self
     }
 
     /// Sets the user.
     pub fn user(mut self, user: &str) -> Self {
-        self.user = Some(user.to_owned());
+        self.own.user = Some(user.to_owned());
         self
     }
 
     /// Sets the password.
     pub fn password(mut self, password: &str) -> Self {
-        self.password = Some(password.to_owned());
+        self.own.password = Some(password.to_owned());
         self
     }
 
     /// Sets the database. Default: none.
     pub fn database(mut self, name: &str) -> Self {
-        self.database = Some(name.to_owned());
+        self.own.database = Some(name.to_owned());
         self
     }
 
@@ -229,9 +241,9 @@ impl Builder {
     /// Default: 10 s.
     ///
     /// # Errors
-    /// `Config` for less than a millisecond or more than a day.
+    /// None: [`build`](Self::build) refuses less than a millisecond and more than a day.
     pub fn connect_timeout(mut self, limit: Duration) -> Result<Self> {
-        self.core.set_duration("connect_timeout_ms", limit)?;
+        self.options.config().set_duration("connect_timeout_ms", limit);
         Ok(self)
     }
 
@@ -251,7 +263,7 @@ impl Builder {
     /// # Errors
     /// None; the signature is that of all checked parameters.
     pub fn ssl_mode(mut self, mode: SslMode) -> Result<Self> {
-        self.core.set("sslmode", mode.code())?;
+        self.options.config().set("sslmode", mode.code());
         Ok(self)
     }
 
@@ -266,19 +278,31 @@ impl Builder {
 
     /// Adds a plugin of your own, innermost unless it says otherwise.
     pub fn plugin(mut self, plugin: impl ConnectionPlugin<MysqlDriver> + 'static) -> Self {
-        self.extras.plugin(plugin);
+        self.options.plugin(Arc::new(plugin));
+        self
+    }
+
+    /// Lets a plugin of another crate be named in `plugins`, with the parameters it brings.
+    pub fn register(mut self, factory: PluginFactory<MysqlDriver>) -> Self {
+        self.options.register(factory);
+        self
+    }
+
+    /// Gives plugins a value that they find by its type: what no text can say.
+    pub fn provide<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.options.provide(value);
         self
     }
 
     /// The faults that the plugin `developer` plays, if it is among the plugins; keep a clone to write them.
     pub fn faults(mut self, script: Script) -> Self {
-        self.extras.developer_script(script);
+        self.options.developer_script(script);
         self
     }
 
     /// Shares clusters, monitors and events with other connectors. Default: services of its own.
     pub fn services(mut self, services: Services) -> Self {
-        self.extras.services(services);
+        self.options.services(services);
         self
     }
 
@@ -287,16 +311,18 @@ impl Builder {
     /// # Errors
     /// `Config` or `PluginConflict`, naming what does not fit.
     pub fn build(mut self) -> Result<Connector> {
+        let said = std::mem::take(&mut self.url).with(std::mem::take(&mut self.own));
         if let Some(driver) = &self.driver {
-            self.pool.take_options(driver.pool_opts(), &self.core)?;
+            DriverPool::hand_over_options(driver.pool_opts(), self.options.config())?;
         }
-        self.pool.hand_over(&mut self.core)?;
-        let settings = self.core.settings()?;
+        said.pool.hand_over(self.options.config());
+        let settings = self.options.settings(driver_knows)?;
+        said.pool.agree(&settings.pool)?;
         if let Some(path) = &settings.tls.root_cert {
             self.roots.add_file(Path::new(path))?;
         }
-        let opts = self.options()?;
-        let hosts = self.host_keys(&opts)?;
+        let opts = said.options(self.driver.as_ref())?;
+        let hosts = said.host_keys(self.driver.is_some(), &opts)?;
         let is_rds = hosts.iter().any(|host| Endpoint::parse(host.host()).is_rds());
         let (tls, opts) = Tls::new(settings.tls.mode, opts, self.roots, is_rds)?;
         if is_rds && settings.tls.mode.is_none() && !tls.verifies() {
@@ -304,12 +330,29 @@ impl Builder {
                 "connections to RDS are made without verifying the server; set `ssl_root_cert` to the bundle AWS publishes"
             );
         }
-        let builder = self.extras.builder(MysqlDriver::new(opts, tls), settings, hosts);
-        Ok(Connector { core: builder.build()? })
+        let driver = MysqlDriver::new(opts, tls);
+        Ok(Connector { core: CoreConnector::new(driver, settings, hosts, self.options)? })
+    }
+}
+
+impl Said {
+    /// With what `other` says over it; hosts are added.
+    fn with(mut self, other: Self) -> Self {
+        self.hosts.extend(other.hosts);
+        self.params.extend(other.params);
+        Self {
+            hosts: self.hosts,
+            port: other.port.or(self.port),
+            user: other.user.or(self.user),
+            password: other.password.or(self.password),
+            database: other.database.or(self.database),
+            params: self.params,
+            pool: self.pool.with(other.pool),
+        }
     }
 
     /// One parameter of the driver: what it has in other parts of a URL is kept, the rest is tried out.
-    fn set_driver(&mut self, name: &str, value: &str) -> Result<()> {
+    fn set(&mut self, name: &str, value: &str) -> Result<()> {
         match name {
             "host" => self.hosts.push(Host { name: value.to_owned(), port: None }),
             "port" => {
@@ -342,8 +385,8 @@ impl Builder {
     }
 
     /// The driver's options, with all that was said by name.
-    fn options(&self) -> Result<Opts> {
-        let base = self.driver.clone().unwrap_or_default();
+    fn options(&self, driver: Option<&Opts>) -> Result<Opts> {
+        let base = driver.cloned().unwrap_or_default();
         let infile_handler = base.local_infile_handler().map(Global);
         let mut builder = OptsBuilder::from_opts(base).local_infile_handler(infile_handler);
         let given = parsed(&self.params).map_err(not_readable)?;
@@ -381,18 +424,18 @@ impl Builder {
     }
 
     /// The hosts in the order they are tried.
-    fn host_keys(&self, opts: &Opts) -> Result<Vec<HostKey>> {
+    fn host_keys(&self, has_driver: bool, opts: &Opts) -> Result<Vec<HostKey>> {
         let port_of = |host: &Host| host.port.or(self.port).unwrap_or(DEFAULT_PORT);
         let keys = self.hosts.iter().map(|host| Ok(HostKey::new(&host.name, port_of(host))?));
         let keys: Vec<HostKey> = keys.collect::<Result<_>>()?;
-        match (&self.driver, keys.is_empty()) {
+        match (has_driver, keys.is_empty()) {
             (_, false) => Ok(keys),
-            (Some(_), true) => {
+            (true, true) => {
                 Ok(vec![HostKey::new(opts.ip_or_hostname(), self.port.unwrap_or(opts.tcp_port()))?])
             }
             // In logs and in the topology a socket of this machine needs a name.
-            (None, true) if opts.socket().is_some() => Ok(vec![HostKey::new("localhost", DEFAULT_PORT)?]),
-            (None, true) => Err(CoreError::config("no host is given").into()),
+            (false, true) if opts.socket().is_some() => Ok(vec![HostKey::new("localhost", DEFAULT_PORT)?]),
+            (false, true) => Err(CoreError::config("no host is given").into()),
         }
     }
 }
@@ -426,7 +469,16 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither the password nor the driver's options, which show it.
         f.debug_struct("Builder")
-            .field("core", &self.core)
+            .field("options", &self.options)
+            .field("url", &self.url)
+            .field("own", &self.own)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Said")
             .field("hosts", &self.hosts)
             .field("user", &self.user)
             .field("database", &self.database)

@@ -1,8 +1,8 @@
 //! What connection strings and options say of the driver's own pool: the wrapper's pool does it, or it is refused.
 
-use aws_wrapper_core::config::settings::PoolReset;
-use aws_wrapper_core::config::{Config, Origin};
+use aws_wrapper_core::config::Config;
 use aws_wrapper_core::error::{Error, Result};
+use aws_wrapper_core::pooling::{PoolReset, PoolSettings};
 use mysql_async::PoolOpts;
 
 /// What was said of the driver's pool and has a meaning here.
@@ -59,21 +59,24 @@ impl DriverPool {
         Ok(())
     }
 
-    /// Takes what differs from the default in the driver's options. What else is said wins over it.
-    pub(crate) fn take_options(&mut self, options: &PoolOpts, config: &Config) -> Result<()> {
+    /// With what `other` says over it.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self { max: other.max.or(self.max), reset: other.reset.or(self.reset) }
+    }
+
+    /// Tells the wrapper's parameters what differs from the default in the driver's options. What else is said wins over it.
+    pub(crate) fn hand_over_options(options: &PoolOpts, config: &mut Config) -> Result<()> {
         let default = PoolOpts::default();
         let (given, usual) = (options.constraints(), default.constraints());
         // An upper limit comes with a lower one: 0 asks for nothing, and the usual one is the default.
         if given.min() != 0 && given.min() != usual.min() {
             return Err(refused("pool_min"));
         }
-        if given.max() != usual.max() && config.origin("pool_max_size") == Origin::Default {
-            self.max.get_or_insert_with(|| given.max().to_string());
+        if given.max() != usual.max() {
+            config.set_of_driver("pool_max_size", &given.max().to_string());
         }
-        if options.reset_connection() != default.reset_connection()
-            && config.origin("pool_reset") == Origin::Default
-        {
-            self.reset.get_or_insert(options.reset_connection());
+        if options.reset_connection() != default.reset_connection() {
+            config.set_of_driver("pool_reset", meaning(options.reset_connection()).code());
         }
         let differs = |is_other: bool, name| if is_other { Err(refused(name)) } else { Ok(()) };
         differs(
@@ -86,40 +89,39 @@ impl DriverPool {
     }
 
     /// Tells the wrapper's parameters.
-    pub(crate) fn hand_over(&self, config: &mut Config) -> Result<()> {
+    pub(crate) fn hand_over(&self, config: &mut Config) {
         if let Some(max) = &self.max {
-            hand_over(config, (MAX, max), "pool_max_size", max, |config| {
-                Ok(config.settings()?.pool.max_size.map(|size| size.to_string()).as_ref() == Some(max))
-            })?;
+            config.set_of_driver("pool_max_size", max);
         }
         if let Some(reset) = self.reset {
-            let means = if reset { PoolReset::Always } else { PoolReset::Never };
-            hand_over(config, (RESET, &reset.to_string()), "pool_reset", means.code(), |config| {
-                Ok(config.settings()?.pool.reset == means)
-            })?;
+            config.set_of_driver("pool_reset", meaning(reset).code());
         }
-        Ok(())
+    }
+
+    /// Whether the wrapper's parameters say the same, where they were given, too.
+    pub(crate) fn agree(&self, pool: &PoolSettings) -> Result<()> {
+        if let Some(max) = &self.max {
+            if pool.max_size.map(|size| size.to_string()).as_ref() != Some(max) {
+                return Err(contradiction((MAX, max), "pool_max_size", max));
+            }
+        }
+        match self.reset {
+            Some(reset) if pool.reset != meaning(reset) => {
+                Err(contradiction((RESET, &reset.to_string()), "pool_reset", meaning(reset).code()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// Sets the wrapper's parameter `ours`, unless it was given: then it must say the same.
-fn hand_over(
-    config: &mut Config,
-    (name, value): (&str, &str),
-    ours: &str,
-    means: &str,
-    says_the_same: impl FnOnce(&Config) -> Result<bool>,
-) -> Result<()> {
-    if config.origin(ours) == Origin::Default {
-        return config.set(ours, means);
-    }
-    if says_the_same(config)? {
-        return Ok(());
-    }
-    let text = format!(
+fn meaning(reset: bool) -> PoolReset {
+    if reset { PoolReset::Always } else { PoolReset::Never }
+}
+
+fn contradiction((name, value): (&str, &str), ours: &str, means: &str) -> Error {
+    Error::config(format!(
         "`{name}={value}` means `{ours}={means}`, and `{ours}` says something else; give one of them"
-    );
-    Err(Error::config(text))
+    ))
 }
 
 fn refused(name: &str) -> Error {

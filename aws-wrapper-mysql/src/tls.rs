@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use aws_wrapper_core::Error;
-use aws_wrapper_core::config::settings::SslMode;
+use aws_wrapper_core::driver::SslMode;
 use aws_wrapper_core::error::Result;
 use mysql_async::{Opts, OptsBuilder, SslOpts};
 use rustls::crypto::{CryptoProvider, ring};

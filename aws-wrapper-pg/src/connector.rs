@@ -1,18 +1,17 @@
 //! From a connection string to connections.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::config::parameter::Parameter;
-use aws_wrapper_core::config::settings::{Settings, SslMode};
-use aws_wrapper_core::config::{Config as CoreConfig, Origin};
-use aws_wrapper_core::connector::{Connector as CoreConnector, Extras};
+use aws_wrapper_core::connector::{Connector as CoreConnector, ConnectorOptions, Settings};
+use aws_wrapper_core::driver::SslMode;
 use aws_wrapper_core::endpoint::Endpoint;
 use aws_wrapper_core::error::{Error, Result};
 use aws_wrapper_core::host::{HostKey, InvalidHost, Role};
-use aws_wrapper_core::plugin::ConnectionPlugin;
+use aws_wrapper_core::plugin::{ConnectionPlugin, PluginFactory};
 use aws_wrapper_core::plugins::developer::Script;
 use aws_wrapper_core::services::Services;
 use tokio_postgres::Config;
@@ -92,13 +91,25 @@ impl Connector {
 #[must_use]
 #[derive(Default)]
 pub struct Builder {
-    core: CoreConfig,
-    driver: Config,
+    options: ConnectorOptions<PgDriver>,
+    /// The driver's own configuration.
+    driver: Option<Config>,
+    /// What the connection string says to the driver.
+    url: Option<Said>,
+    /// What calls of the builder say to the driver.
+    own: Said,
     roots: Roots,
-    extras: Extras<PgDriver>,
 }
 
-/// What the driver understands. Names of the wrapper's own parameters win over these.
+/// What was said to the driver in one place.
+#[derive(Debug, Default)]
+struct Said {
+    config: Config,
+    /// The parameters that were given by name.
+    names: Vec<String>,
+}
+
+/// What the driver understands. None of them is the name of a parameter of the wrapper.
 const DRIVER_PARAMETERS: &[&str] = &[
     "user",
     "password",
@@ -126,69 +137,78 @@ fn driver_knows(name: &str) -> bool {
 
 impl Builder {
     /// Reads a connection string: a `postgresql://` URL or `name=value` pairs, with the driver's parameters and the
-    /// wrapper's (`docs/parameters.md`).
-    ///
-    /// Replaces what the driver was configured with so far, so it comes first.
+    /// wrapper's (`docs/parameters.md`). The wrapper's are checked by [`build`](Self::build), when all plugins are known. A
+    /// further call replaces what the one before said to the driver.
     ///
     /// # Errors
-    /// `Config` when the text cannot be read or has a parameter nobody knows. Never repeats the text.
+    /// `Config` when the text, or what it says to the driver, cannot be read. Never repeats the text.
     pub fn url(mut self, url: &str) -> Result<Self> {
-        let rest = self.core.take_from_url(url, driver_knows)?;
-        self.driver = rest.parse().map_err(not_readable)?;
+        let names = RefCell::new(Vec::new());
+        let rest = self.options.config().take_from_url(url, |name| {
+            let is_known = driver_knows(name);
+            if is_known {
+                names.borrow_mut().push(name.to_owned());
+            }
+            is_known
+        })?;
+        let config = rest.parse().map_err(not_readable)?;
+        self.url = Some(Said { config, names: names.into_inner() });
         Ok(self)
     }
 
-    /// Takes the driver's own configuration, whatever can be set in it. Comes first.
+    /// Takes the driver's own configuration, whatever can be set in it. What else is said wins over it.
     pub fn driver_config(mut self, config: Config) -> Self {
-        self.driver = config;
+        self.driver = Some(config);
         self
     }
 
     /// Sets one parameter by name, the wrapper's or the driver's. A further `host`, `hostaddr` or `port` is added.
     ///
     /// # Errors
-    /// `Config` when nobody knows the name or the value is not accepted.
+    /// `Config` when the driver does not accept the value of its parameter. The wrapper's are checked by
+    /// [`build`](Self::build).
     pub fn set(mut self, name: &str, value: &str) -> Result<Self> {
-        match Parameter::resolve(name, driver_knows)? {
-            Some(_) => self.core.set(name, value)?,
-            None => set_driver(&mut self.driver, name, value)?,
+        if driver_knows(name) {
+            self.own.set(name, value)?;
+        } else {
+            self.options.config().set(name, value);
         }
         Ok(self)
     }
 
     /// Adds a host. Several are tried in order.
     pub fn host(mut self, host: &str) -> Self {
-        self.driver.host(host);
+        self.own.of("host").host(host);
         self
     }
 
     /// Adds a port: one for all hosts, or one for each. Default: 5432.
     pub fn port(mut self, port: u16) -> Self {
-        self.driver.port(port);
+        self.own.of("port").port(port);
         self
     }
 
     /// Sets the user. Default: the user of the operating system.
     pub fn user(mut self, user: &str) -> Self {
-        self.driver.user(user);
+        self.own.of("user").user(user);
         self
     }
 
     /// Sets the password.
     pub fn password(mut self, password: impl AsRef<[u8]>) -> Self {
-        self.driver.password(password);
+        self.own.of("password").password(password);
         self
     }
 
     /// Sets the database. Default: named like the user.
     pub fn dbname(mut self, name: &str) -> Self {
-        self.driver.dbname(name);
+        self.own.of("dbname").dbname(name);
         self
     }
 
     /// Sets the name the server shows for these connections.
     pub fn application_name(mut self, name: &str) -> Self {
-        self.driver.application_name(name);
+        self.own.of("application_name").application_name(name);
         self
     }
 
@@ -196,9 +216,9 @@ impl Builder {
     /// Default: 10 s.
     ///
     /// # Errors
-    /// `Config` for less than a millisecond or more than a day.
+    /// None: [`build`](Self::build) refuses less than a millisecond and more than a day.
     pub fn connect_timeout(mut self, limit: Duration) -> Result<Self> {
-        self.core.set_duration("connect_timeout_ms", limit)?;
+        self.options.config().set_duration("connect_timeout_ms", limit);
         Ok(self)
     }
 
@@ -214,7 +234,7 @@ impl Builder {
     /// # Errors
     /// None; the signature is that of all checked parameters.
     pub fn ssl_mode(mut self, mode: SslMode) -> Result<Self> {
-        self.core.set("sslmode", mode.code())?;
+        self.options.config().set("sslmode", mode.code());
         Ok(self)
     }
 
@@ -229,19 +249,31 @@ impl Builder {
 
     /// Adds a plugin of your own, innermost unless it says otherwise.
     pub fn plugin(mut self, plugin: impl ConnectionPlugin<PgDriver> + 'static) -> Self {
-        self.extras.plugin(plugin);
+        self.options.plugin(Arc::new(plugin));
+        self
+    }
+
+    /// Lets a plugin of another crate be named in `plugins`, with the parameters it brings.
+    pub fn register(mut self, factory: PluginFactory<PgDriver>) -> Self {
+        self.options.register(factory);
+        self
+    }
+
+    /// Gives plugins a value that they find by its type: what no text can say.
+    pub fn provide<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.options.provide(value);
         self
     }
 
     /// The faults that the plugin `developer` plays, if it is among the plugins; keep a clone to write them.
     pub fn faults(mut self, script: Script) -> Self {
-        self.extras.developer_script(script);
+        self.options.developer_script(script);
         self
     }
 
     /// Shares clusters, monitors and events with other connectors. Default: services of its own.
     pub fn services(mut self, services: Services) -> Self {
-        self.extras.services(services);
+        self.options.services(services);
         self
     }
 
@@ -250,18 +282,17 @@ impl Builder {
     /// # Errors
     /// `Config` or `PluginConflict`, naming what does not fit.
     pub fn build(mut self) -> Result<Connector> {
-        if let (Some(limit), Origin::Default) =
-            (self.driver.get_connect_timeout(), self.core.origin("connect_timeout_ms"))
-        {
-            self.core.set_duration("connect_timeout_ms", *limit)?;
+        let driver = self.driver_config_said()?;
+        if let Some(limit) = driver.get_connect_timeout() {
+            self.options.config().set_duration_of_driver("connect_timeout_ms", *limit);
         }
-        let settings = self.core.settings()?;
+        let settings = self.options.settings(driver_knows)?;
         if let Some(path) = &settings.tls.root_cert {
             self.roots.add_file(Path::new(path))?;
         }
-        let hosts = hosts_of(&self.driver)?;
-        let negotiation = self.driver.get_ssl_negotiation();
-        let tls = Tls::new(settings.tls.mode, self.driver.get_ssl_mode(), negotiation, self.roots)?;
+        let hosts = hosts_of(&driver)?;
+        let negotiation = driver.get_ssl_negotiation();
+        let tls = Tls::new(settings.tls.mode, driver.get_ssl_mode(), negotiation, self.roots)?;
         if settings.tls.mode.is_none()
             && !tls.verifies()
             && hosts.iter().any(|host| Endpoint::parse(host.host()).is_rds())
@@ -270,22 +301,71 @@ impl Builder {
                 "connections to RDS are made without verifying the server; set `ssl_root_cert` to the bundle AWS publishes"
             );
         }
-        let wanted_role = match self.driver.get_target_session_attrs() {
+        let wanted_role = match driver.get_target_session_attrs() {
             TargetSessionAttrs::ReadWrite => Some(Role::Writer),
             TargetSessionAttrs::ReadOnly => Some(Role::Reader),
             _ => None,
         };
-        let driver = PgDriver::new(self.driver, tls)?;
-        let builder = self.extras.builder(driver, settings, hosts).wanted_role(wanted_role);
-        Ok(Connector { core: builder.build()? })
+        self.options.wanted_role(wanted_role);
+        let driver = PgDriver::new(driver, tls)?;
+        Ok(Connector { core: CoreConnector::new(driver, settings, hosts, self.options)? })
+    }
+
+    /// The driver's configuration, with what was said elsewhere.
+    fn driver_config_said(&mut self) -> Result<Config> {
+        let mut config = self.driver.take().unwrap_or_default();
+        let has_host =
+            |config: &Config| !(config.get_hosts().is_empty() && config.get_hostaddrs().is_empty());
+        if let Some(url) = &self.url {
+            if has_host(&config) && has_host(&url.config) {
+                let text = "both the connection string and the driver's configuration have a host; give it in one of them";
+                return Err(Error::config(text));
+            }
+            url.overlay(&mut config);
+        }
+        self.own.overlay(&mut config);
+        Ok(config)
+    }
+}
+
+/// What a connection string has besides parameters.
+const UNNAMED: &[&str] = &["user", "password", "dbname", "host", "hostaddr", "port"];
+
+impl Said {
+    /// The configuration, of which the parameter `name` is about to be given.
+    fn of(&mut self, name: &str) -> &mut Config {
+        self.names.push(name.to_owned());
+        &mut self.config
+    }
+
+    /// One parameter: read by the driver, then copied.
+    fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let escaped = value.replace('\\', "\\\\").replace('\'', "\\'");
+        let one: Config = format!("{name}='{escaped}'").parse().map_err(|error| {
+            Error::config(format!("parameter `{name}`: the value is not accepted")).with_source(error)
+        })?;
+        copy(&one, self.of(name), name);
+        Ok(())
+    }
+
+    /// Puts what was said over what `config` has; hosts and ports are added.
+    fn overlay(&self, config: &mut Config) {
+        for name in UNNAMED {
+            copy(&self.config, config, name);
+        }
+        for name in self.names.iter().filter(|name| !UNNAMED.contains(&name.as_str())) {
+            copy(&self.config, config, name);
+        }
     }
 }
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("core", &self.core)
+            .field("options", &self.options)
             .field("driver", &self.driver)
+            .field("url", &self.url)
+            .field("own", &self.own)
             .finish_non_exhaustive()
     }
 }
@@ -295,25 +375,8 @@ fn not_readable(error: tokio_postgres::Error) -> Error {
     Error::config("the driver's part of the connection string cannot be read").with_source(error)
 }
 
-/// One parameter of the driver: read by the driver, then copied.
-fn set_driver(config: &mut Config, name: &str, value: &str) -> Result<()> {
-    let escaped = value.replace('\\', "\\\\").replace('\'', "\\'");
-    let one: Config = format!("{name}='{escaped}'").parse().map_err(|error| {
-        Error::config(format!("parameter `{name}`: the value is not accepted")).with_source(error)
-    })?;
-    for host in one.get_hosts() {
-        match host {
-            Host::Tcp(name) => config.host(name),
-            #[cfg(unix)]
-            Host::Unix(path) => config.host_path(path),
-        };
-    }
-    for address in one.get_hostaddrs() {
-        config.hostaddr(*address);
-    }
-    for port in one.get_ports() {
-        config.port(*port);
-    }
+/// Copies one parameter of the driver.
+fn copy(one: &Config, config: &mut Config, name: &str) {
     let _: Option<&mut Config> = match name {
         "user" => one.get_user().map(|user| config.user(user)),
         "password" => one.get_password().map(|password| config.password(password)),
@@ -321,7 +384,28 @@ fn set_driver(config: &mut Config, name: &str, value: &str) -> Result<()> {
         "options" => one.get_options().map(|options| config.options(options)),
         "application_name" => one.get_application_name().map(|name| config.application_name(name)),
         "sslnegotiation" => Some(config.ssl_negotiation(one.get_ssl_negotiation())),
-        "host" | "hostaddr" | "port" => None,
+        "host" => {
+            for host in one.get_hosts() {
+                match host {
+                    Host::Tcp(name) => config.host(name),
+                    #[cfg(unix)]
+                    Host::Unix(path) => config.host_path(path),
+                };
+            }
+            None
+        }
+        "hostaddr" => {
+            for address in one.get_hostaddrs() {
+                config.hostaddr(*address);
+            }
+            None
+        }
+        "port" => {
+            for port in one.get_ports() {
+                config.port(*port);
+            }
+            None
+        }
         "connect_timeout" => one.get_connect_timeout().map(|limit| config.connect_timeout(*limit)),
         "tcp_user_timeout" => one.get_tcp_user_timeout().map(|limit| config.tcp_user_timeout(*limit)),
         "keepalives" => Some(config.keepalives(one.get_keepalives())),
@@ -333,7 +417,6 @@ fn set_driver(config: &mut Config, name: &str, value: &str) -> Result<()> {
         "load_balance_hosts" => Some(config.load_balance_hosts(one.get_load_balance_hosts())),
         _ => unreachable!("only the driver's parameters are passed on"),
     };
-    Ok(())
 }
 
 /// The hosts in the order they are tried.
@@ -398,7 +481,7 @@ mod tests {
 
     #[test]
     fn every_parameter_of_the_driver_can_be_set_by_name() {
-        let mut config = Config::new();
+        let mut said = Said::default();
         for name in DRIVER_PARAMETERS {
             let value = match *name {
                 "hostaddr" => "127.0.0.1",
@@ -409,8 +492,10 @@ mod tests {
                 "password" => r"it's \ 7",
                 _ => "7",
             };
-            set_driver(&mut config, name, value).unwrap();
+            said.set(name, value).unwrap();
         }
+        let mut config = Config::new();
+        said.overlay(&mut config);
         assert_eq!(config.get_password(), Some(br"it's \ 7".as_slice()));
         assert_eq!(config.get_user(), Some("7"));
         assert_eq!(config.get_keepalives_retries(), Some(7));
@@ -420,12 +505,13 @@ mod tests {
 
     #[test]
     fn a_wrong_parameter_is_named_and_the_url_is_not_repeated() {
-        let error = Connector::builder().url("postgresql://u:hunter2@h/db?plugin=failover").unwrap_err();
+        let built = |builder: Result<Builder>| builder.and_then(Builder::build).map(drop).unwrap_err();
+        let error = built(Connector::builder().url("postgresql://u:hunter2@h/db?plugin=failover"));
         assert!(
             error.to_string().contains("plugin") && !format!("{error:#}").contains("hunter2"),
             "{error:#}"
         );
-        let error = Connector::builder().set("failovr_timeout_ms", "1").unwrap_err();
+        let error = built(Connector::builder().host("h").set("failovr_timeout_ms", "1"));
         assert!(error.to_string().contains("failovr_timeout_ms"));
         let error = Connector::builder().set("target_session_attrs", "sometimes").unwrap_err();
         assert!(error.to_string().contains("target_session_attrs"));

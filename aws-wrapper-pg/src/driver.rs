@@ -75,7 +75,7 @@ impl PgDriver {
     }
 
     pub(crate) fn socket(&self, request: &ConnectRequest) -> SocketOptions {
-        SocketOptions::new(&request.settings().network, &self.config)
+        SocketOptions::new(request.network(), &self.config)
     }
 }
 

@@ -1,36 +1,37 @@
-//! What the wrapper was told: text becomes a [`Config`], a [`Config`] becomes [`Settings`].
+//! What the wrapper was told. Text becomes a [`Config`]; checked against a [`Schema`](schema::Schema) it becomes
+//! [`Values`], of which each concept reads its settings.
 //!
-//! A [`Config`] collects values from all doors and remembers where each came from. [`Config::settings`] checks them
-//! together and makes the immutable [`Settings`] everything else works with. Every parameter stands once, in
-//! [`parameter::PARAMETERS`].
+//! A [`Config`] collects texts from all doors and remembers where each came from. It knows no parameter: names and values are
+//! checked when a connector is built, so that plugins can bring parameters of their own.
 
 mod choice;
 mod markdown;
 pub mod parameter;
+pub mod schema;
 pub mod secret;
-pub mod settings;
 mod similar;
-pub(crate) mod table;
 mod url;
+pub mod values;
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::choice::choice;
+use self::schema::Schema;
 pub use self::secret::Secret;
-pub use self::settings::Settings;
-
-use self::parameter::{Parameter, Value};
 use self::url::ConnectionString;
+use self::values::Values;
 use crate::error::{Error, Result};
 
 /// Where a value came from. A later one in this list wins over an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Origin {
-    /// Nobody gave a value.
+    /// No value was given.
     Default,
+    /// The driver's own configuration.
+    Driver,
     /// An environment variable.
     Environment,
     /// The connection string.
@@ -41,28 +42,33 @@ pub enum Origin {
     Builder,
 }
 
-/// What was asked for, and by which door. Every value is checked against its parameter when it comes in.
+/// What was asked for, and by which door.
 ///
 /// ```
 /// use aws_wrapper_core::config::Config;
 ///
-/// let mut config = Config::from_pairs([("failoverTimeoutMs", "1m")])?;
+/// let mut config = Config::from_pairs([("failoverTimeoutMs", "1m")]);
 /// let rest = config.take_from_url("postgresql://app@h/db?plugins=failover&application_name=x", |name| {
 ///     name == "application_name"
 /// })?;
 /// assert_eq!(rest, "postgresql://app@h/db?application_name=x");
-/// assert_eq!(config.settings()?.failover.timeout.as_secs(), 60);
 /// # Ok::<(), aws_wrapper_core::Error>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Config {
-    values: BTreeMap<&'static str, Given>,
+    entries: Vec<Entry>,
+    /// How many texts, or sets of pairs, were taken.
+    batches: u32,
 }
 
 #[derive(Clone)]
-struct Given {
-    value: Value,
+struct Entry {
+    name: String,
+    /// Any text may be a secret until it is known what its name means.
+    text: Secret,
     origin: Origin,
+    /// Those of one batch must not give a parameter twice.
+    batch: u32,
 }
 
 impl Config {
@@ -71,25 +77,22 @@ impl Config {
         Self::default()
     }
 
-    /// Takes pairs of name and value, all of which must be parameters of the wrapper.
-    ///
-    /// # Errors
-    /// If a name is unknown or given twice, or a value is not accepted.
-    pub fn from_pairs<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self>
+    /// Asks for pairs of name and value.
+    pub fn from_pairs<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Self
     where
         K: AsRef<str>,
         V: AsRef<str>,
     {
         let mut config = Self::new();
-        config.take_from_pairs(pairs, |_| false)?;
-        Ok(config)
+        config.take(pairs, Origin::Pairs, |_| false);
+        config
     }
 
-    /// Takes the environment variables that begin with `prefix`; the rest of such a name must be a parameter:
+    /// Takes the environment variables that begin with `prefix`; the rest of such a name is a parameter:
     /// `AWS_WRAPPER_PLUGINS` is `plugins` for the prefix `AWS_WRAPPER_`.
     ///
     /// # Errors
-    /// As for [`from_pairs`](Self::from_pairs), and if the prefix is empty.
+    /// If the prefix is empty, or a variable is not UTF-8.
     pub fn from_env(prefix: &str) -> Result<Self> {
         let texts = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let mut pairs = Vec::new();
@@ -109,42 +112,41 @@ impl Config {
         let pairs =
             variables.iter().map(|(name, value)| (name.strip_prefix(prefix).unwrap_or(name), value.as_str()));
         let mut config = Self::new();
-        config.take(pairs, Origin::Environment, &|_| false)?;
+        config.take(pairs, Origin::Environment, |_| false);
         Ok(config)
     }
 
-    /// Sets one parameter, as a builder does: over whatever other doors say.
-    ///
-    /// # Errors
-    /// If the name is unknown or the value is not accepted.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        self.take([(name, value)], Origin::Builder, &|_| false).map(drop)
+    /// Sets one parameter, as a builder does: over whatever other doors say. The last call counts.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.take([(name, value)], Origin::Builder, |_| false);
     }
 
     /// Sets one parameter that is a duration, as [`set`](Self::set) does. Parts of a millisecond count as a whole one.
-    ///
-    /// # Errors
-    /// If the name is unknown or the duration is not accepted.
-    pub fn set_duration(&mut self, name: &str, value: Duration) -> Result<()> {
-        let millis = value.as_nanos().div_ceil(1_000_000);
-        self.set(name, &format!("{millis}ms"))
+    pub fn set_duration(&mut self, name: &str, value: Duration) {
+        self.set(name, &millis(value));
+    }
+
+    /// Sets one parameter to what the driver's own configuration says: whatever another door says wins.
+    pub fn set_of_driver(&mut self, name: &str, value: &str) {
+        self.take([(name, value)], Origin::Driver, |_| false);
+    }
+
+    /// As [`set_of_driver`](Self::set_of_driver), for a duration.
+    pub fn set_duration_of_driver(&mut self, name: &str, value: Duration) {
+        self.set_of_driver(name, &millis(value));
     }
 
     /// Takes the wrapper's parameters out of pairs of name and value, and returns the pairs that are the driver's.
-    ///
-    /// # Errors
-    /// If neither the wrapper nor the driver knows a name, a parameter is given twice, or a value is not accepted. On
-    /// an error nothing is taken.
     pub fn take_from_pairs<K, V>(
         &mut self,
         pairs: impl IntoIterator<Item = (K, V)>,
         driver_knows: impl Fn(&str) -> bool,
-    ) -> Result<Vec<(K, V)>>
+    ) -> Vec<(K, V)>
     where
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        self.take(pairs, Origin::Pairs, &driver_knows)
+        self.take(pairs, Origin::Pairs, driver_knows)
     }
 
     /// Takes the wrapper's parameters out of a connection string and returns the text that is left for the driver.
@@ -154,82 +156,75 @@ impl Config {
     /// several hosts and IPv6 addresses, is left to the driver.
     ///
     /// # Errors
-    /// If the text cannot be read, neither the wrapper nor the driver knows a name, a parameter is given twice, or a
-    /// value is not accepted. Errors do not repeat the text, which may hold a password. On an error nothing is taken.
+    /// If the text cannot be read. Errors do not repeat it, since it may hold a password. On an error nothing is taken.
     pub fn take_from_url(&mut self, text: &str, driver_knows: impl Fn(&str) -> bool) -> Result<String> {
         let parsed = ConnectionString::parse(text)?;
         let pairs = parsed.pairs().iter().map(|pair| (pair.name.as_str(), pair.value.as_str()));
-        let left = self.take(pairs, Origin::Url, &driver_knows)?;
-        Ok(parsed.retain(|pair| left.iter().any(|(name, _)| *name == pair.name)))
+        self.take(pairs, Origin::Url, &driver_knows);
+        Ok(parsed.retain(|pair| driver_knows(&pair.name)))
     }
 
-    /// Takes the values of `other` that come from a better or the same door.
+    /// Takes what `other` was told. The better door wins, of two alike the one of `other`.
     pub fn merge(&mut self, other: Self) {
-        for (name, given) in other.values {
-            self.put(name, given);
-        }
+        let first = self.batches;
+        self.batches += other.batches;
+        self.entries
+            .extend(other.entries.into_iter().map(|entry| Entry { batch: first + entry.batch, ..entry }));
     }
 
-    /// Where the value of a parameter comes from. [`Origin::Default`] also for names that are no parameters.
-    pub fn origin(&self, name: &str) -> Origin {
-        let given = Parameter::find(name).and_then(|parameter| self.values.get(parameter.name));
-        given.map_or(Origin::Default, |given| given.origin)
-    }
-
-    /// Checks everything together, fills in the defaults and makes the settings.
+    /// Checks every name and value against `schema`. A name is one of its own name or alias; case, `_` and `-` do not matter.
     ///
     /// # Errors
-    /// If two parameters contradict each other.
-    pub fn settings(&self) -> Result<Arc<Settings>> {
-        Settings::resolve(self).map(Arc::new)
+    /// `Config` if a name is unknown, a value is not accepted, or one text gives a parameter twice. Tells which names are
+    /// similar; never repeats a secret.
+    pub fn resolve(&self, schema: &Schema) -> Result<Values> {
+        let (mut values, mut given) = (Values::default(), HashSet::new());
+        for entry in &self.entries {
+            let parameter = schema.resolve(&entry.name)?;
+            let value = parameter.parse(&entry.name, entry.text.expose())?;
+            if !given.insert((entry.batch, parameter.name)) {
+                return Err(Error::config(format!("parameter `{}` is given twice", parameter.name)));
+            }
+            values.put(parameter.name, value, entry.origin);
+        }
+        Ok(values)
     }
 
-    fn value(&self, name: &str) -> Option<&Value> {
-        debug_assert!(Parameter::find(name).is_some_and(|parameter| parameter.name == name), "{name}");
-        self.values.get(name).map(|given| &given.value)
-    }
-
-    /// Takes the wrapper's pairs and returns the others; takes none if there is an error.
+    /// Takes the wrapper's pairs and returns the driver's.
     fn take<K: AsRef<str>, V: AsRef<str>>(
         &mut self,
         pairs: impl IntoIterator<Item = (K, V)>,
         origin: Origin,
-        driver_knows: &dyn Fn(&str) -> bool,
-    ) -> Result<Vec<(K, V)>> {
-        let (mut taken, mut left) = (BTreeMap::new(), Vec::new());
+        driver_knows: impl Fn(&str) -> bool,
+    ) -> Vec<(K, V)> {
+        let batch = self.batches;
+        self.batches += 1;
+        let mut left = Vec::new();
         for (name, value) in pairs {
-            match Parameter::resolve(name.as_ref(), driver_knows)? {
-                None => left.push((name, value)),
-                Some(parameter) => {
-                    let value = parameter.parse(name.as_ref(), value.as_ref())?;
-                    if taken.insert(parameter.name, Given { value, origin }).is_some() {
-                        return Err(Error::config(format!("parameter `{}` is given twice", parameter.name)));
-                    }
-                }
+            if driver_knows(name.as_ref()) {
+                left.push((name, value));
+            } else {
+                let (name, text) = (name.as_ref().to_owned(), Secret::new(value.as_ref()));
+                self.entries.push(Entry { name, text, origin, batch });
             }
         }
-        for (name, given) in taken {
-            self.put(name, given);
-        }
-        Ok(left)
+        left
     }
+}
 
-    fn put(&mut self, name: &'static str, given: Given) {
-        if self.values.get(name).is_none_or(|present| present.origin <= given.origin) {
-            self.values.insert(name, given);
-        }
-    }
+fn millis(duration: Duration) -> String {
+    format!("{}ms", duration.as_nanos().div_ceil(1_000_000))
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.values).finish()
+        f.debug_map().entries(self.entries.iter().map(|entry| (&entry.name, entry))).finish()
     }
 }
 
-impl fmt::Debug for Given {
+impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} from {:?}", self.value, self.origin)
+        write!(f, "{:?} from {:?}", self.text, self.origin)
     }
 }
 

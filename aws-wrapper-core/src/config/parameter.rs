@@ -1,16 +1,22 @@
 //! What a parameter is: its name, what it accepts, and how text becomes its value.
 //!
-//! The parameters themselves stand in [`PARAMETERS`]. Parsing, aliases, masking and `docs/parameters.md` follow from
-//! that table.
+//! Each concept has its parameters beside it. Parsing, aliases, masking and `docs/parameters.md` follow from them.
 
 use std::time::Duration;
 
 use super::secret::Secret;
-use super::similar;
-pub use super::{markdown::markdown, table::PARAMETERS};
 use crate::error::{Error, Result};
 
-/// One parameter of the wrapper.
+/// One parameter of the wrapper or of a plugin.
+///
+/// ```
+/// use aws_wrapper_core::config::parameter::{Kind, Parameter};
+///
+/// const PARAMETERS: &[Parameter] = &[
+///     Parameter::new("my_row_limit", Kind::Count { min: 1, max: 1_000_000 }, "Most rows a query may return.")
+///         .with_default("1000"),
+/// ];
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Parameter {
@@ -96,6 +102,33 @@ pub enum Value {
 }
 
 impl Parameter {
+    /// A parameter without aliases and without a default, in the section "Other plugins". The name is in snake case, and that
+    /// of a duration ends in its unit; `doc` ends in a full stop.
+    pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self { name, aliases: &[], kind, default: "", group: "Other plugins", doc }
+    }
+
+    /// Further names.
+    #[must_use]
+    pub const fn with_aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    /// The default as one would write it. It is for the documentation: the settings have it, too.
+    #[must_use]
+    pub const fn with_default(mut self, default: &'static str) -> Self {
+        self.default = default;
+        self
+    }
+
+    /// The section of the documentation.
+    #[must_use]
+    pub const fn with_group(mut self, group: &'static str) -> Self {
+        self.group = group;
+        self
+    }
+
     /// Reads `text` as a value of this parameter, which was given under the name `given_as`.
     ///
     /// # Errors
@@ -111,33 +144,21 @@ impl Parameter {
     pub fn is_secret(&self) -> bool {
         self.kind == Kind::Secret
     }
-
-    /// The parameter of this name or alias. Case, `_` and `-` do not matter.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        let name = normalized(name);
-        let has_name = |parameter: &&Self| normalized(parameter.name) == name;
-        let has_alias = |parameter: &&Self| parameter.aliases.iter().any(|alias| normalized(alias) == name);
-        PARAMETERS.iter().find(has_name).or_else(|| PARAMETERS.iter().find(has_alias))
-    }
-
-    /// The parameter of this name, or nothing if it is the driver's.
-    ///
-    /// The driver's own names win over aliases: `connect_timeout` counts seconds for the driver, `connectTimeout` is
-    /// the JDBC wrapper's name of `connect_timeout_ms`.
-    ///
-    /// # Errors
-    /// If neither the wrapper nor the driver knows the name; tells which names are similar.
-    pub fn resolve(name: &str, driver_knows: impl Fn(&str) -> bool) -> Result<Option<&'static Self>> {
-        match Self::find(name) {
-            Some(parameter) if normalized(parameter.name) == normalized(name) => Ok(Some(parameter)),
-            _ if driver_knows(name) => Ok(None),
-            Some(parameter) => Ok(Some(parameter)),
-            None => Err(similar::unknown(name)),
-        }
-    }
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Kind {
+    /// A duration that counts milliseconds, of at least `min` of them and at most a day.
+    pub const fn millis(min: u64) -> Self {
+        Self::Duration { unit: Unit::Millis, min: Duration::from_millis(min), max: DAY }
+    }
+
+    /// A duration that counts seconds, of at least `min` of them and at most a day.
+    pub const fn secs(min: u64) -> Self {
+        Self::Duration { unit: Unit::Secs, min: Duration::from_secs(min), max: DAY }
+    }
+
     /// What is accepted, for people: `true or false`, `a whole number from 1 to 32`.
     pub fn accepted(&self) -> String {
         match self {

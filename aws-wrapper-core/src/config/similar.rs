@@ -1,11 +1,11 @@
 //! What an unknown name may have been meant to be.
 
-use super::parameter::{PARAMETERS, normalized, quoted};
+use super::parameter::{Parameter, normalized, quoted};
 use crate::error::Error;
 
 /// The error for a name nobody knows, with the names that may have been meant.
-pub(super) fn unknown(name: &str) -> Error {
-    let similar = similar(name);
+pub(super) fn unknown(name: &str, known: impl Iterator<Item = &'static Parameter>) -> Error {
+    let similar = similar(name, known);
     let shown = name.chars().take(64).collect::<String>();
     Error::config(if similar.is_empty() {
         format!("unknown parameter `{shown}`: neither the wrapper nor the driver has one of this name")
@@ -15,14 +15,14 @@ pub(super) fn unknown(name: &str) -> Error {
 }
 
 /// Names within two typing mistakes, else names that begin alike, the best first; at most four.
-fn similar(name: &str) -> Vec<&'static str> {
+fn similar(name: &str, known: impl Iterator<Item = &'static Parameter>) -> Vec<&'static str> {
     /// Letters that must agree at the start of a name to make it similar.
-    const ENGINE: usize = 8;
+    const ALIKE: usize = 8;
     let name = normalized(name);
     let mistakes = (name.len() / 3).min(2);
     let mut near: Vec<(usize, &'static str)> = Vec::new();
     let mut family: Vec<(usize, &'static str)> = Vec::new();
-    for parameter in PARAMETERS {
+    for parameter in known {
         let spellings =
             || std::iter::once(&parameter.name).chain(parameter.aliases).map(|name| normalized(name));
         let distance =
@@ -30,7 +30,7 @@ fn similar(name: &str) -> Vec<&'static str> {
         let common = spellings().map(|spelling| common_prefix(&spelling, &name)).max().unwrap_or(0);
         if distance <= mistakes {
             near.push((distance, parameter.name));
-        } else if common >= ENGINE {
+        } else if common >= ALIKE {
             family.push((usize::MAX - common, parameter.name));
         }
     }

@@ -1,11 +1,28 @@
-use super::settings::{FailoverMode, SslMode};
+use super::parameter::Value;
+use super::values::FromValues;
 use super::*;
+use crate::connector::parameters;
+use crate::driver::{NetworkSettings, SslMode, TlsSettings};
 use crate::error::ErrorKind;
+use crate::plugins::failover::{FailoverMode, FailoverSettings};
+use crate::testing::NullDriver;
 
 const URL: &str = "postgresql://app:hunter2@h/db";
 
 fn is_driver_name(name: &str) -> bool {
-    ["host", "user", "password", "dbname", "sslmode", "connect_timeout", "application_name"].contains(&name)
+    ["host", "user", "password", "dbname", "connect_timeout", "application_name"].contains(&name)
+}
+
+fn values(config: &Config) -> Result<Values> {
+    config.resolve(&parameters::<NullDriver>())
+}
+
+fn read<S: FromValues>(config: &Config) -> S {
+    S::from_values(&values(config).unwrap()).unwrap()
+}
+
+fn plugins(config: &Config) -> Option<Value> {
+    values(config).unwrap().get("plugins").cloned()
 }
 
 fn message(result: Result<impl fmt::Debug>) -> String {
@@ -18,7 +35,7 @@ fn message(result: Result<impl fmt::Debug>) -> String {
 fn the_better_door_wins_whatever_the_order() {
     let with = |origin: Origin, value: &str| {
         let mut config = Config::new();
-        config.take([("failover_timeout_ms", value)], origin, &|_| false).unwrap();
+        config.take([("failover_timeout_ms", value)], origin, |_| false);
         config
     };
     let doors = [
@@ -32,37 +49,43 @@ fn the_better_door_wins_whatever_the_order() {
         doors[..count].iter().for_each(|door| up.merge(door.clone()));
         doors[..count].iter().rev().for_each(|door| down.merge(door.clone()));
         for config in [up, down] {
-            assert_eq!(config.settings().unwrap().failover.timeout, Duration::from_millis(count as u64));
+            assert_eq!(read::<FailoverSettings>(&config).timeout, Duration::from_millis(count as u64));
         }
     }
 }
 
 #[test]
 fn every_value_has_an_origin() {
-    let mut config = Config::from_pairs([("plugins", "failover")]).unwrap();
+    let mut config = Config::from_pairs([("plugins", "failover")]);
     config.take_from_url(&format!("{URL}?plugins=efm&wrapperDialect=pg"), is_driver_name).unwrap();
-    config.set("failover-mode", "strict-reader").unwrap();
-    assert_eq!(config.origin("plugins"), Origin::Pairs);
-    assert_eq!(config.origin("dialect"), Origin::Url);
-    assert_eq!(config.origin("databaseDialect"), Origin::Url);
-    assert_eq!(config.origin("failover_mode"), Origin::Builder);
-    assert_eq!(config.origin("failover_timeout_ms"), Origin::Default);
-    assert_eq!(config.origin("user"), Origin::Default);
-    assert_eq!(config.settings().unwrap().plugins, Some(vec!["failover".to_owned()]));
+    config.set("failover-mode", "strict-reader");
+    let values = values(&config).unwrap();
+    assert_eq!(values.origin("plugins"), Origin::Pairs);
+    assert_eq!(values.origin("dialect"), Origin::Url);
+    assert_eq!(values.origin("failover_mode"), Origin::Builder);
+    assert_eq!(values.origin("failover_timeout_ms"), Origin::Default);
+    assert_eq!(values.origin("user"), Origin::Default);
+    assert_eq!(plugins(&config), Some(Value::List(vec!["failover".to_owned()])));
 }
 
 #[test]
 fn a_builder_may_change_its_mind() {
     let mut config = Config::new();
-    config.set("failover_mode", "strict-reader").unwrap();
-    config.set("failoverMode", "strict-writer").unwrap();
-    assert_eq!(config.settings().unwrap().failover.mode, Some(FailoverMode::StrictWriter));
-    config.set_duration("host_availability_initial_backoff_secs", Duration::from_secs(90)).unwrap();
-    assert_eq!(config.settings().unwrap().availability.initial_backoff, Duration::from_secs(90));
-    config.set_duration("connect_timeout_ms", Duration::from_micros(1)).unwrap();
-    assert_eq!(config.settings().unwrap().network.connect_timeout, Duration::from_millis(1));
-    assert!(message(config.set_duration("connect_timeout_ms", Duration::ZERO)).contains("`0ms`"));
-    assert!(message(config.set_duration("connect_timeout_ms", Duration::MAX)).contains("24 h"));
+    config.set("failover_mode", "strict-reader");
+    config.set("failoverMode", "strict-writer");
+    assert_eq!(read::<FailoverSettings>(&config).mode, Some(FailoverMode::StrictWriter));
+    config.set_duration("host_availability_initial_backoff_secs", Duration::from_secs(90));
+    let backoff = values(&config).unwrap().get("host_availability_initial_backoff_secs").cloned();
+    assert_eq!(backoff, Some(Value::Duration(Duration::from_secs(90))));
+    config.set_duration("connect_timeout_ms", Duration::from_micros(1));
+    assert_eq!(read::<NetworkSettings>(&config).connect_timeout, Duration::from_millis(1));
+    config.set_duration_of_driver("connect_timeout_ms", Duration::from_secs(3));
+    assert_eq!(read::<NetworkSettings>(&config).connect_timeout, Duration::from_millis(1));
+    for (wrong, expected) in [(Duration::ZERO, "`0ms`"), (Duration::MAX, "24 h")] {
+        let mut config = config.clone();
+        config.set_duration("connect_timeout_ms", wrong);
+        assert!(message(values(&config)).contains(expected));
+    }
 }
 
 #[test]
@@ -84,10 +107,11 @@ fn the_wrappers_parameters_are_taken_out_of_connection_strings() {
     ] {
         let mut config = Config::new();
         assert_eq!(config.take_from_url(given, is_driver_name).unwrap(), rest);
-        let settings = config.settings().unwrap();
-        assert_eq!(settings.plugins, Some(vec![]), "{given}");
-        assert_eq!(settings.tls.mode, Some(SslMode::VerifyFull), "{given}");
-        assert_eq!(config.origin("sslmode"), Origin::Url);
+        let is_none =
+            |list: &Value| matches!(list, Value::List(codes) if codes.iter().all(|code| code == "none"));
+        assert!(plugins(&config).is_some_and(|list| is_none(&list)), "{given}");
+        assert_eq!(read::<TlsSettings>(&config).mode, Some(SslMode::VerifyFull), "{given}");
+        assert_eq!(values(&config).unwrap().origin("sslmode"), Origin::Url);
     }
 }
 
@@ -95,26 +119,26 @@ fn the_wrappers_parameters_are_taken_out_of_connection_strings() {
 fn pairs_of_the_driver_are_handed_back() {
     let mut config = Config::new();
     let pairs = [("user", "app"), ("plugins", "efm"), ("user", "twice is the driver's business")];
-    let left = config.take_from_pairs(pairs, is_driver_name).unwrap();
+    let left = config.take_from_pairs(pairs, is_driver_name);
     assert_eq!(left, [pairs[0], pairs[2]]);
-    assert_eq!(config.origin("plugins"), Origin::Pairs);
+    assert_eq!(values(&config).unwrap().origin("plugins"), Origin::Pairs);
 }
 
 #[test]
 fn environment_variables_lose_their_prefix() {
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let config = Config::from_variables("DB_", &[variable("DB_FAILOVER_TIMEOUT_MS", "2s")]).unwrap();
-    assert_eq!(config.settings().unwrap().failover.timeout, Duration::from_secs(2));
-    assert_eq!(config.origin("failover_timeout_ms"), Origin::Environment);
-    let error = message(Config::from_variables("DB_", &[variable("DB_PLUGIN", "x")]));
+    assert_eq!(read::<FailoverSettings>(&config).timeout, Duration::from_secs(2));
+    assert_eq!(values(&config).unwrap().origin("failover_timeout_ms"), Origin::Environment);
+    let misspelled = Config::from_variables("DB_", &[variable("DB_PLUGIN", "x")]).unwrap();
+    let error = message(values(&misspelled));
     assert!(error.contains("did you mean `plugins`?"), "{error}");
     assert!(message(Config::from_env("")).contains("prefix"));
-    assert_eq!(Config::from_env("NO_VARIABLE_BEGINS_LIKE_THIS_").unwrap().values.len(), 0);
+    assert_eq!(Config::from_env("NO_VARIABLE_BEGINS_LIKE_THIS_").unwrap().entries.len(), 0);
 }
 
 #[test]
-fn an_error_takes_nothing_and_names_the_parameter_as_given() {
-    let mut config = Config::new();
+fn an_error_names_the_parameter_as_given() {
     for (query, expected) in [
         ("plugins=efm&failoverTimeoutMs=-1", "parameter `failoverTimeoutMs`: `-1` is not accepted"),
         (
@@ -126,12 +150,15 @@ fn an_error_takes_nothing_and_names_the_parameter_as_given() {
         ("plugins=efm&applicationName=x", "unknown parameter `applicationName`: neither"),
         ("plugins=efm&dbPassword=hunter2", "unknown parameter `dbPassword`: neither"),
     ] {
-        let error = message(config.take_from_url(&format!("{URL}?{query}"), is_driver_name));
+        let mut config = Config::new();
+        config.take_from_url(&format!("{URL}?{query}"), is_driver_name).unwrap();
+        let error = message(values(&config));
         assert!(error.contains(expected), "{error}");
-        assert_eq!(config.values.len(), 0, "{query}");
     }
-    assert!(message(Config::from_pairs([("user", "app")])).contains("unknown parameter `user`"));
-    assert!(message(config.set("", "")).contains("unknown parameter ``"));
+    for name in ["user", ""] {
+        let error = message(values(&Config::from_pairs([(name, "app")])));
+        assert!(error.contains(&format!("unknown parameter `{name}`")), "{error}");
+    }
 }
 
 #[test]
@@ -139,7 +166,7 @@ fn no_output_holds_a_password() {
     let mut config = Config::new();
     let good = format!("{URL}?topology_monitoring_password=hunter2&topology_monitoring_user=m");
     config.take_from_url(&good, is_driver_name).unwrap();
-    let mut outputs = vec![format!("{config:?} {config:#?}"), format!("{:?}", config.settings().unwrap())];
+    let mut outputs = vec![format!("{config:?} {config:#?}"), format!("{:?}", values(&config).unwrap())];
     for query in [
         "topology_monitoring_password=hunter2&topology-monitoring-password=hunter2",
         "topologyMonitoringPasword=hunter2",
@@ -150,7 +177,10 @@ fn no_output_holds_a_password() {
     ] {
         for text in [format!("{URL}?{query}"), format!("password=hunter2 {query}")] {
             // What is an error in a URL may be a plain value in the other form.
-            if let Err(error) = config.clone().take_from_url(&text, is_driver_name) {
+            let mut config = config.clone();
+            let taken = config.take_from_url(&text, is_driver_name).and_then(|_| values(&config).map(drop));
+            outputs.push(format!("{config:?}"));
+            if let Err(error) = taken {
                 outputs.push(format!("{error} {error:?} {error:#}"));
             }
         }
@@ -159,6 +189,6 @@ fn no_output_holds_a_password() {
     for output in outputs {
         assert!(!output.contains("hunter2"), "{output}");
     }
-    let shown = format!("{config:?}");
+    let shown = format!("{:?}", values(&config).unwrap());
     assert!(shown.contains(r#""topology_monitoring_password": Secret(***) from Url"#), "{shown}");
 }

@@ -6,28 +6,26 @@ use std::sync::{Arc, OnceLock};
 use super::cluster_dialer::ClusterDialer;
 use super::dialer::Dialer;
 use super::prober::DriverProber;
-use super::{Connector, Inner};
-use crate::config::settings::Settings;
+use super::settings::Settings;
+use super::{Connector, ConnectorOptions, Inner};
+use crate::config::Config;
 use crate::driver::DriverDialect;
 use crate::error::Result;
 use crate::host::{HostKey, Role};
 use crate::pipeline::Pipeline;
 use crate::plugin::chain::Dial;
-use crate::plugin::{ConnectionPlugin, Place, PluginContext, Provided};
+use crate::plugin::{ConnectionPlugin, Place, PluginContext, PluginFactory};
+use crate::plugins::failover::FailoverSettings;
 use crate::plugins::{self, Planned, developer};
 use crate::probe::{ConnectorId, Prober};
 use crate::services::Services;
 use crate::topology::view::Topology;
 
-/// Makes a [`Connector`].
+/// Makes a [`Connector`] step by step. Calls may come in any order.
 pub struct Builder<D: DriverDialect> {
     driver: D,
-    settings: Arc<Settings>,
     hosts: Vec<HostKey>,
-    services: Option<Services>,
-    custom: Vec<Planned<D>>,
-    provided: Provided,
-    wanted_role: Option<Role>,
+    options: ConnectorOptions<D>,
 }
 
 impl<D: DriverDialect> fmt::Debug for Builder<D> {
@@ -37,29 +35,31 @@ impl<D: DriverDialect> fmt::Debug for Builder<D> {
 }
 
 impl<D: DriverDialect> Builder<D> {
-    pub(super) fn new(driver: D, settings: Arc<Settings>, hosts: Vec<HostKey>) -> Self {
-        Self {
-            driver,
-            settings,
-            hosts,
-            services: None,
-            custom: Vec::new(),
-            provided: Provided::default(),
-            wanted_role: None,
-        }
+    pub(super) fn new(driver: D, config: Config, hosts: Vec<HostKey>) -> Self {
+        let mut options = ConnectorOptions::default();
+        *options.config() = config;
+        Self { driver, hosts, options }
     }
 
     /// Shares clusters, monitors and events with other connectors. Default: services of its own.
     #[must_use]
     pub fn services(mut self, services: Services) -> Self {
-        self.services = Some(services);
+        self.options.services(services);
+        self
+    }
+
+    /// Lets a plugin be named in `plugins`, with the parameters it brings.
+    #[must_use]
+    pub fn register(mut self, factory: PluginFactory<D>) -> Self {
+        self.options.register(factory);
         self
     }
 
     /// Adds a plugin of the application's own.
     #[must_use]
-    pub fn plugin(self, plugin: Arc<dyn ConnectionPlugin<D>>) -> Self {
-        self.plugin_with(plugin.place(), move |_| Ok(plugin))
+    pub fn plugin(mut self, plugin: Arc<dyn ConnectionPlugin<D>>) -> Self {
+        self.options.plugin(plugin);
+        self
     }
 
     /// Adds a plugin of the application's own that needs handles, such as one to open connections itself.
@@ -69,28 +69,28 @@ impl<D: DriverDialect> Builder<D> {
         place: Place,
         make: impl FnOnce(&PluginContext<D>) -> Result<Arc<dyn ConnectionPlugin<D>>> + Send + 'static,
     ) -> Self {
-        self.custom.push(Planned::custom(place, make));
+        self.options.plugin_with(place, make);
         self
     }
 
     /// The faults the `developer` plugin plays.
     #[must_use]
-    pub fn developer_script(self, script: developer::Script) -> Self {
-        self.provide(script)
+    pub fn developer_script(mut self, script: developer::Script) -> Self {
+        self.options.developer_script(script);
+        self
     }
 
-    /// Gives plugins a value that they find by its type ([`PluginContext::provided`]): what no text can say, such as a
-    /// provider of credentials. It replaces another one of that type.
+    /// Gives plugins a value that they find by its type ([`ConnectorOptions::provide`]).
     #[must_use]
     pub fn provide<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.provided.insert(value);
+        self.options.provide(value);
         self
     }
 
     /// Accepts only hosts of this role, whatever the endpoint.
     #[must_use]
     pub fn wanted_role(mut self, role: Option<Role>) -> Self {
-        self.wanted_role = role;
+        self.options.wanted_role(role);
         self
     }
 
@@ -99,36 +99,58 @@ impl<D: DriverDialect> Builder<D> {
     /// # Errors
     /// `Config` and `PluginConflict` for what cannot work.
     pub fn build(self) -> Result<Connector<D>> {
-        let services = self.services.unwrap_or_default();
+        let settings = self.options.settings(|_| false)?;
+        Connector::new(self.driver, settings, self.hosts, self.options)
+    }
+}
+
+impl<D: DriverDialect> Connector<D> {
+    /// A connector to `hosts` with `options`, of which the adapter has read `settings` already. Opens no connection.
+    ///
+    /// # Errors
+    /// `Config` and `PluginConflict` for what cannot work.
+    pub fn new(
+        driver: D,
+        settings: Arc<Settings>,
+        hosts: Vec<HostKey>,
+        options: ConnectorOptions<D>,
+    ) -> Result<Self> {
+        let ConnectorOptions { factories, custom, services, provided, wanted_role, .. } = options;
+        let services = services.unwrap_or_default();
         let shared = services.shared();
-        let driver = Arc::new(self.driver);
+        let driver = Arc::new(driver);
+        let (topology_settings, availability) = (&settings.topology, &settings.availability);
         let topology =
-            Arc::new(Topology::new(shared, services.clusters(), &self.settings, D::ENGINE, &self.hosts)?);
-        let is_cluster =
-            topology.endpoint().is_rds() || self.settings.topology.instance_host_pattern.is_some();
-        let codes = self.settings.plugins.as_deref();
-        let planned = plugins::plan(codes, is_cluster, self.settings.auto_sort_plugins, self.custom)?;
+            Topology::new(shared, services.clusters(), topology_settings, availability, D::ENGINE, &hosts)?;
+        let topology = Arc::new(topology);
+        let is_cluster = topology.endpoint().is_rds() || settings.topology.instance_host_pattern.is_some();
+        let codes = settings.plugins.as_deref();
+        let planned = plugins::plan(&factories, codes, is_cluster, settings.auto_sort_plugins, custom)?;
+        let needs_topology = planned.iter().any(Planned::needs_topology);
 
         let connector = ConnectorId::default();
         let prober_chain = Arc::new(OnceLock::new());
         let prober: Arc<dyn Prober> = Arc::new(DriverProber {
             driver: Arc::clone(&driver),
             chain: Arc::clone(&prober_chain),
-            settings: Arc::clone(&self.settings),
+            topology: settings.topology.clone(),
+            health: settings.get()?,
+            network: Arc::clone(&settings.network),
             shared: Arc::clone(shared),
             id: connector.clone(),
         });
         let chain = Arc::new(OnceLock::new());
         let mut context = PluginContext {
             driver: Arc::clone(&driver),
-            settings: Arc::clone(&self.settings),
             topology: Arc::clone(&topology),
-            wanted_role: self.wanted_role,
+            wanted_role,
+            values: Arc::clone(settings.values()),
+            network: Arc::clone(&settings.network),
             shared: Arc::clone(shared),
             host_monitors: Arc::clone(services.host_monitors()),
             chain: Arc::clone(&chain),
             index: 0,
-            provided: self.provided,
+            provided,
             prober: Arc::clone(&prober),
         };
         let mut plugins = Vec::with_capacity(planned.len());
@@ -136,65 +158,27 @@ impl<D: DriverDialect> Builder<D> {
             context.index = index;
             plugins.push(planned.make(&context)?);
         }
-        let dialer = Dialer { driver: Arc::clone(&driver), shared: Arc::clone(shared) };
-        let end: Arc<dyn Dial<D>> = if plugins::needs_topology(codes, is_cluster) {
+        let dialer = Dialer {
+            driver: Arc::clone(&driver),
+            shared: Arc::clone(shared),
+            max_opening_per_host: settings.max_opening_per_host,
+        };
+        let end: Arc<dyn Dial<D>> = if needs_topology {
             Arc::new(ClusterDialer { dialer, topology: Arc::clone(&topology), prober, connector })
         } else {
             Arc::new(dialer)
         };
-        let pipeline = Pipeline::new(&plugins, end, self.settings.network.socket_timeout);
+        let pipeline = Pipeline::new(&plugins, end, settings.network.socket_timeout);
         let _ = chain.set(Arc::downgrade(pipeline.application()));
         let _ = prober_chain.set(Arc::downgrade(pipeline.monitoring()));
-        Ok(Connector {
-            inner: Arc::new(Inner {
-                pipeline,
-                driver,
-                settings: self.settings,
-                hosts: self.hosts.into(),
-                wanted_role: self.wanted_role,
-                topology,
-                services,
-            }),
-        })
+        let hosts = hosts.into();
+        // Each plugin bounds its own attempts; this bounds them all, whatever plugins there are.
+        let connect_limit = LOGIN_LIMIT.max(settings.get::<FailoverSettings>()?.timeout);
+        let inner =
+            Inner { pipeline, driver, settings, hosts, wanted_role, connect_limit, topology, services };
+        Ok(Self { inner: Arc::new(inner) })
     }
 }
 
-/// What a builder of an adapter collects for [`Builder`], whatever the driver.
-#[derive(Debug)]
-pub struct Extras<D: DriverDialect> {
-    services: Option<Services>,
-    plugins: Vec<Arc<dyn ConnectionPlugin<D>>>,
-    developer: developer::Script,
-}
-
-impl<D: DriverDialect> Default for Extras<D> {
-    fn default() -> Self {
-        Self { services: None, plugins: Vec::new(), developer: developer::Script::default() }
-    }
-}
-
-impl<D: DriverDialect> Extras<D> {
-    /// Shares clusters, monitors and events with other connectors.
-    pub fn services(&mut self, services: Services) {
-        self.services = Some(services);
-    }
-
-    /// Adds a plugin.
-    pub fn plugin(&mut self, plugin: impl ConnectionPlugin<D> + 'static) {
-        self.plugins.push(Arc::new(plugin));
-    }
-
-    /// The faults the `developer` plugin plays.
-    pub fn developer_script(&mut self, script: developer::Script) {
-        self.developer = script;
-    }
-
-    /// A builder with all of them.
-    pub fn builder(self, driver: D, settings: Arc<Settings>, hosts: Vec<HostKey>) -> Builder<D> {
-        let mut builder = Connector::builder(driver, settings, hosts).developer_script(self.developer);
-        if let Some(services) = self.services {
-            builder = builder.services(services);
-        }
-        self.plugins.into_iter().fold(builder, Builder::plugin)
-    }
-}
+/// All attempts at opening one connection together, when no plugin sets a tighter limit.
+const LOGIN_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::host::Role;
 use crate::plugin::chain::Dial;
 use crate::probe::{ConnectorId, OpenedFor, Prober};
-use crate::registry::{Identity, Purpose};
+use crate::registry::Identity;
 use crate::topology::view::Topology;
 
 /// Dials, lets the topology learn which product the server is, and takes the connection on which the monitor has just proved
@@ -25,7 +25,7 @@ pub(super) struct ClusterDialer<D: DriverDialect> {
 
 impl<D: DriverDialect> ClusterDialer<D> {
     async fn open(&self, request: &mut ConnectRequest) -> Result<D::Connection> {
-        if request.purpose() == Purpose::Monitoring {
+        if request.purpose().is_monitoring() {
             return self.dialer.open(request).await;
         }
         if let Some(connection) = self.proven(request) {

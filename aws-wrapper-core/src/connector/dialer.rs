@@ -18,6 +18,7 @@ use crate::runtime::Shared;
 pub(super) struct Dialer<D: DriverDialect> {
     pub(super) driver: Arc<D>,
     pub(super) shared: Arc<Shared>,
+    pub(super) max_opening_per_host: usize,
 }
 
 /// A host that works answers in that time.
@@ -27,11 +28,11 @@ impl<D: DriverDialect> Dialer<D> {
     pub(super) async fn open(&self, request: &mut ConnectRequest) -> Result<D::Connection> {
         let limit = request.attempt_limit();
         let host = request.host().clone();
-        let opening = self.shared.opening(&host, request.settings().max_opening_per_host);
+        let opening = self.shared.opening(&host, self.max_opening_per_host);
         // Waiting in the queue is no fault of the host, so its limit begins after that.
         let _permit = match request.purpose() {
             // Monitors go first: everybody else waits for what they find.
-            Purpose::Monitoring => None,
+            Purpose::TopologyMonitor | Purpose::HostMonitor => None,
             Purpose::Initial | Purpose::Switch => {
                 let turn = timeout_at(request.deadline(), opening.acquire()).await;
                 let late = "no turn to connect came in time: too many connections are being opened";

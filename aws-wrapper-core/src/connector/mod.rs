@@ -4,16 +4,21 @@ mod builder;
 mod cluster_dialer;
 mod dialer;
 mod link;
+mod options;
 mod prober;
+mod settings;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-pub use self::builder::{Builder, Extras};
+pub use self::builder::Builder;
 pub use self::link::Link;
-use crate::config::settings::Settings;
+pub use self::options::ConnectorOptions;
+pub use self::settings::Settings;
+use crate::config::Config;
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
 use crate::host::{HostKey, Role};
@@ -35,6 +40,7 @@ struct Inner<D: DriverDialect> {
     settings: Arc<Settings>,
     hosts: Box<[HostKey]>,
     wanted_role: Option<Role>,
+    connect_limit: Duration,
     topology: Arc<Topology>,
     services: Services,
 }
@@ -58,8 +64,8 @@ impl<D: DriverDialect> fmt::Debug for Connector<D> {
 
 impl<D: DriverDialect> Connector<D> {
     /// Starts a connector to `hosts`, which are tried in order.
-    pub fn builder(driver: D, settings: Arc<Settings>, hosts: Vec<HostKey>) -> Builder<D> {
-        Builder::new(driver, settings, hosts)
+    pub fn builder(driver: D, config: Config, hosts: Vec<HostKey>) -> Builder<D> {
+        Builder::new(driver, config, hosts)
     }
 
     /// Opens a connection through the plugins; on the first one, learns which product the server is.
@@ -101,14 +107,13 @@ impl<D: DriverDialect> Connector<D> {
 
     async fn connect_to(&self, host: HostKey, wanted: Option<Role>) -> Result<D::Connection> {
         let inner = &*self.inner;
-        // Each plugin bounds its own attempts; this bounds them all, whatever plugins there are.
-        let limit = LOGIN_LIMIT.max(inner.settings.failover.timeout);
+        let limit = inner.connect_limit;
         let deadline = Instant::now() + limit;
         let mut request = ConnectRequest::new(
             host.clone(),
             Purpose::Initial,
             deadline,
-            &inner.settings,
+            &inner.settings.network,
             inner.services.shared(),
         );
         let opened = timeout_at(deadline, inner.pipeline.application().connect(&mut request)).await;
@@ -157,13 +162,18 @@ impl<D: DriverDialect> Connector<D> {
     }
 }
 
-/// All attempts at opening one connection together, when no plugin sets a tighter limit.
-const LOGIN_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
-
 /// Another host of the list cannot do better.
 fn is_final(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Config | ErrorKind::PluginConflict | ErrorKind::Login | ErrorKind::Unsupported
     ) || error.kind() == ErrorKind::Driver(DriverClass::Other)
+}
+
+/// Every parameter of the wrapper and its own plugins: the text of `docs/parameters.md`.
+///
+/// # Panics
+/// Never: their names differ.
+pub fn parameters<D: DriverDialect>() -> crate::config::schema::Schema {
+    settings::schema::<D>(&crate::plugins::built_in()).expect("the names of the wrapper's parameters differ")
 }

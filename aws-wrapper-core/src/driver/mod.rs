@@ -2,6 +2,7 @@
 
 mod error;
 mod request;
+mod settings;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 
 pub use self::error::{Cause, DriverError};
 pub use self::request::ConnectRequest;
+pub(crate) use self::settings::PARAMETERS;
+pub use self::settings::{NetworkSettings, SslMode, TlsSettings};
 use crate::engine::Engine;
 use crate::error::{DriverClass, Error};
 use crate::host::Role;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::NetworkSettings;
 use crate::config::secret::Secret;
-use crate::config::settings::{MonitoringSettings, Settings};
 use crate::host::HostKey;
 use crate::registry::{Purpose, Slot};
 use crate::runtime::Shared;
@@ -26,7 +26,7 @@ pub struct ConnectRequest {
     connect_limit: Option<Duration>,
     user: Option<String>,
     password: Option<Secret>,
-    settings: Arc<Settings>,
+    network: Arc<NetworkSettings>,
     shared: Arc<Shared>,
     slot: Option<Arc<Slot>>,
 }
@@ -36,14 +36,10 @@ impl ConnectRequest {
         host: HostKey,
         purpose: Purpose,
         deadline: Instant,
-        settings: &Arc<Settings>,
+        network: &Arc<NetworkSettings>,
         shared: &Arc<Shared>,
     ) -> Self {
-        let (user, password) = match purpose {
-            Purpose::Monitoring => (settings.topology.user.clone(), settings.topology.password.clone()),
-            Purpose::Initial | Purpose::Switch => (None, None),
-        };
-        let (settings, shared) = (Arc::clone(settings), Arc::clone(shared));
+        let (network, shared) = (Arc::clone(network), Arc::clone(shared));
         let started = Instant::now();
         Self {
             host,
@@ -52,9 +48,9 @@ impl ConnectRequest {
             started,
             address: None,
             connect_limit: None,
-            user,
-            password,
-            settings,
+            user: None,
+            password: None,
+            network,
             shared,
             slot: None,
         }
@@ -99,17 +95,13 @@ impl ConnectRequest {
     /// the time that is left for this attempt.
     pub fn share_of_time(&self, left: usize) -> Instant {
         let now = Instant::now();
-        let limit = self.deadline.min(self.started + self.settings.network.connect_timeout);
+        let limit = self.deadline.min(self.started + self.network.connect_timeout);
         now + limit.saturating_duration_since(now) / u32::try_from(left.max(1)).unwrap_or(u32::MAX)
     }
 
-    /// Limit for one attempt: the one of its purpose, unless the request has its own.
+    /// Limit for one attempt.
     pub(crate) fn attempt_limit(&self) -> Duration {
-        let by_purpose = match self.purpose {
-            Purpose::Monitoring => self.settings.topology.connect_timeout,
-            Purpose::Initial | Purpose::Switch => self.settings.network.connect_timeout,
-        };
-        self.connect_limit.unwrap_or(by_purpose)
+        self.connect_limit.unwrap_or(self.network.connect_timeout)
     }
 
     /// When the attempt is given up that began last.
@@ -138,16 +130,11 @@ impl ConnectRequest {
         self.password.as_ref()
     }
 
-    /// Logs in, and waits, as a host monitor does.
-    pub(crate) fn set_login(&mut self, settings: &MonitoringSettings) {
-        self.user.clone_from(&settings.user);
-        self.password.clone_from(&settings.password);
-        self.connect_limit = Some(settings.connect_timeout);
-    }
-
-    /// Whether a host monitor asks for it.
-    pub(crate) fn is_of_host_monitor(&self) -> bool {
-        self.connect_limit.is_some()
+    /// Logs in, and waits, as a monitor does.
+    pub(crate) fn set_login(&mut self, user: Option<&String>, password: Option<&Secret>, limit: Duration) {
+        self.user = user.cloned();
+        self.password = password.cloned();
+        self.connect_limit = Some(limit);
     }
 
     /// Logs in as `user` instead.
@@ -160,9 +147,9 @@ impl ConnectRequest {
         self.password = Some(password);
     }
 
-    /// The connector's settings.
-    pub fn settings(&self) -> &Arc<Settings> {
-        &self.settings
+    /// How sockets are opened and watched.
+    pub fn network(&self) -> &NetworkSettings {
+        &self.network
     }
 
     /// What an adapter may use of the services.

@@ -9,11 +9,14 @@ mod incarnation;
 mod monitor;
 mod outcome;
 mod profile;
+mod settings;
 mod verdict;
 mod watch;
 
 pub(crate) use self::clock::HostMonitors;
 pub(crate) use self::profile::Profile;
+pub(crate) use self::settings::PARAMETERS;
+pub use self::settings::{MonitorRuntime, MonitoringSettings};
 pub use self::verdict::{Outcome, Verdict};
 pub use self::watch::HostMonitorStatus;
 pub(crate) use self::watch::{Target, WatchKey};

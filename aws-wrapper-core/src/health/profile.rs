@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::settings::{MonitorRuntime, MonitoringSettings};
+use crate::health::{MonitorRuntime, MonitoringSettings};
 
 /// See [`MonitoringSettings`]. Connections with the same one are judged together.
 #[derive(Debug, Clone, PartialEq, Eq)]

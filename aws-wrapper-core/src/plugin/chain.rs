@@ -7,8 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::ConnectionPlugin;
-use crate::config::settings::Settings;
-use crate::driver::{ConnectRequest, DriverDialect};
+use crate::driver::{ConnectRequest, DriverDialect, NetworkSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostKey;
 use crate::registry::Purpose;
@@ -83,7 +82,7 @@ impl<'a, D: DriverDialect> Next<'a, D> {
 pub struct ConnectHandle<D: DriverDialect> {
     chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
     place: usize,
-    settings: Arc<Settings>,
+    network: Arc<NetworkSettings>,
     shared: Arc<Shared>,
 }
 
@@ -91,10 +90,10 @@ impl<D: DriverDialect> ConnectHandle<D> {
     pub(crate) fn new(
         chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
         place: usize,
-        settings: &Arc<Settings>,
+        network: &Arc<NetworkSettings>,
         shared: &Arc<Shared>,
     ) -> Self {
-        Self { chain, place, settings: Arc::clone(settings), shared: Arc::clone(shared) }
+        Self { chain, place, network: Arc::clone(network), shared: Arc::clone(shared) }
     }
 
     /// Opens a connection to `host` through the plugins behind this one.
@@ -104,7 +103,7 @@ impl<D: DriverDialect> ConnectHandle<D> {
     pub async fn connect(&self, host: HostKey, purpose: Purpose, deadline: Instant) -> Result<D::Connection> {
         let chain = self.chain.get().and_then(Weak::upgrade);
         let chain = chain.ok_or_else(|| Error::new(ErrorKind::HostUnavailable, "the connector is gone"))?;
-        let mut request = ConnectRequest::new(host, purpose, deadline, &self.settings, &self.shared);
+        let mut request = ConnectRequest::new(host, purpose, deadline, &self.network, &self.shared);
         Next { chain: &chain, place: self.place }.run(&mut request).await
     }
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::chain::{ConnectChain, ConnectHandle};
 use super::provided::Provided;
-use crate::config::settings::Settings;
-use crate::driver::DriverDialect;
+use crate::config::values::{FromValues, Values};
+use crate::driver::{DriverDialect, NetworkSettings};
+use crate::error::Result;
 use crate::health::HostMonitors;
 use crate::host::Role;
 use crate::probe::Prober;
@@ -17,12 +18,12 @@ use crate::topology::view::Topology;
 pub struct PluginContext<D: DriverDialect> {
     /// The driver.
     pub driver: Arc<D>,
-    /// The connector's settings.
-    pub settings: Arc<Settings>,
     /// The hosts and who they are.
     pub topology: Arc<Topology>,
     /// The role every connection must have, if the connection string asks for one.
     pub wanted_role: Option<Role>,
+    pub(crate) values: Arc<Values>,
+    pub(crate) network: Arc<NetworkSettings>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) host_monitors: Arc<HostMonitors>,
     pub(crate) chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
@@ -35,7 +36,15 @@ pub struct PluginContext<D: DriverDialect> {
 impl<D: DriverDialect> PluginContext<D> {
     /// Opens connections through the plugins behind this one.
     pub fn connect_handle(&self) -> ConnectHandle<D> {
-        ConnectHandle::new(Arc::clone(&self.chain), self.index + 1, &self.settings, &self.shared)
+        ConnectHandle::new(Arc::clone(&self.chain), self.index + 1, &self.network, &self.shared)
+    }
+
+    /// Settings that are read from parameters: the plugin's own, or those of another concept.
+    ///
+    /// # Errors
+    /// Those of reading them.
+    pub fn settings<S: FromValues>(&self) -> Result<S> {
+        S::from_values(&self.values)
     }
 
     /// The value of this type that the connector's builder was given

@@ -7,6 +7,7 @@
 mod call;
 pub(crate) mod chain;
 mod context;
+mod factory;
 mod logical;
 mod provided;
 
@@ -18,6 +19,7 @@ use futures_util::future::BoxFuture;
 pub use self::call::{Ask, Call};
 pub use self::chain::{ConnectHandle, Next};
 pub use self::context::PluginContext;
+pub use self::factory::{Make, PluginFactory};
 pub use self::logical::Logical;
 pub(crate) use self::provided::Provided;
 use crate::driver::{ConnectRequest, DriverDialect};
@@ -61,15 +63,40 @@ pub trait ConnectionPlugin<D: DriverDialect>: Debug + Send + Sync {
     }
 }
 
-/// What a plugin wants to see.
+/// What a plugin wants to see. Starts with [`none`](Self::none), to which each method adds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Subscriptions {
+    pub(crate) calls: MethodSet,
+    pub(crate) failures: MethodSet,
+    pub(crate) connects: Connects,
+}
+
+impl Subscriptions {
+    /// Nothing.
+    pub const fn none() -> Self {
+        Self { calls: MethodSet::NONE, failures: MethodSet::NONE, connects: Connects::None }
+    }
+
     /// Calls whose `before` and `after` it wants.
-    pub calls: MethodSet,
+    #[must_use]
+    pub const fn calls(mut self, methods: MethodSet) -> Self {
+        self.calls = methods;
+        self
+    }
+
     /// Calls whose failures it wants.
-    pub failures: MethodSet,
+    #[must_use]
+    pub const fn failures(mut self, methods: MethodSet) -> Self {
+        self.failures = methods;
+        self
+    }
+
     /// Which connects it wraps.
-    pub connects: Connects,
+    #[must_use]
+    pub const fn connects(mut self, connects: Connects) -> Self {
+        self.connects = connects;
+        self
+    }
 }
 
 /// Which connects a plugin wraps.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::Result;
-use crate::plugin::{ConnectionPlugin, Connects, Next, Subscriptions};
+use crate::plugin::{ConnectionPlugin, Connects, Next, PluginFactory, Subscriptions};
 
 /// Times connects.
 #[derive(Debug, Default)]
@@ -33,6 +33,11 @@ struct Totals {
 }
 
 impl ConnectTime {
+    /// How it is registered.
+    pub const fn factory<D: DriverDialect>() -> PluginFactory<D> {
+        PluginFactory::new("connect_time", |_| Ok(Arc::new(Self::default())))
+    }
+
     /// A plugin that adds to `times`, so that the application can read them.
     pub fn new(times: ConnectTimes) -> Self {
         Self { times }
@@ -69,7 +74,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for ConnectTime {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { connects: Connects::Application, ..Subscriptions::default() }
+        Subscriptions::none().connects(Connects::Application)
     }
 
     async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, D>) -> Result<D::Connection> {

@@ -16,7 +16,9 @@ use tokio::time::sleep;
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{DriverClass, Error, Result};
 use crate::method::{Method, MethodSet};
-use crate::plugin::{Call, ConnectionPlugin, Connects, Next, PluginContext, Step, Subscriptions};
+use crate::plugin::{
+    Call, ConnectionPlugin, Connects, Next, PluginContext, PluginFactory, Step, Subscriptions,
+};
 
 /// Faults to come. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +110,11 @@ pub struct Developer {
 }
 
 impl Developer {
+    /// How it is registered.
+    pub const fn factory<D: DriverDialect>() -> PluginFactory<D> {
+        PluginFactory::new("developer", |context| Ok(Arc::new(Self::of(context)))).with_aliases(&["dev"])
+    }
+
     /// A plugin that plays the script the builder was given, or none.
     pub(crate) fn of<D: DriverDialect>(context: &PluginContext<D>) -> Self {
         Self::new(context.provided::<Script>().map(|script| Script::clone(&script)).unwrap_or_default())
@@ -137,7 +144,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Developer {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { calls: MethodSet::ALL, connects: Connects::Application, ..Subscriptions::default() }
+        Subscriptions::none().calls(MethodSet::ALL).connects(Connects::Application)
     }
 
     async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, D>) -> Result<D::Connection> {

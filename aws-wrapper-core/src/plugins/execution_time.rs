@@ -5,15 +5,18 @@
 //! **Cost.** Two clock reads and a lock a call.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::config::settings::Settings;
+use crate::config::parameter::{Kind, Parameter};
+use crate::config::values::{FromValues, Values};
 use crate::driver::DriverDialect;
+use crate::error::Result;
 use crate::method::MethodSet;
-use crate::plugin::{Call, ConnectionPlugin, Step, Subscriptions};
+use crate::plugin::{Call, ConnectionPlugin, PluginFactory, Step, Subscriptions};
 use crate::session::lexer;
 
 /// Times calls.
@@ -24,9 +27,29 @@ pub struct ExecutionTime {
     running: Mutex<HashMap<usize, Instant>>,
 }
 
+const PARAMETERS: &[Parameter] = &[Parameter {
+    name: "slow_query_ms",
+    aliases: &[],
+    kind: Kind::millis(0),
+    default: "0",
+    group: "Diagnostics",
+    doc: "Calls that take longer are logged. `0`: none.",
+}];
+
 impl ExecutionTime {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        Self { slow: settings.diagnostics.slow_query, running: Mutex::default() }
+    /// How it is registered.
+    pub const fn factory<D: DriverDialect>() -> PluginFactory<D> {
+        PluginFactory::new("execution_time", |context| Ok(Arc::new(context.settings::<Self>()?)))
+            .with_aliases(&["executeTime"])
+            .with_parameters(PARAMETERS)
+    }
+}
+
+impl FromValues for ExecutionTime {
+    fn from_values(values: &Values) -> Result<Self> {
+        let mut slow = None;
+        values.read("slow_query_ms", &mut slow);
+        Ok(Self { slow, running: Mutex::default() })
     }
 }
 
@@ -40,7 +63,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for ExecutionTime {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { calls: MethodSet::ALL, ..Subscriptions::default() }
+        Subscriptions::none().calls(MethodSet::ALL)
     }
 
     fn before<'a>(&'a self, call: &'a Call<'_, D>) -> Step<'a> {

@@ -22,13 +22,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::config::settings::Settings;
-use crate::driver::{ConnectRequest, DriverDialect};
+use crate::config::values::FromValues;
+use crate::driver::{ConnectRequest, DriverDialect, NetworkSettings};
 use crate::endpoint::EndpointKind;
 use crate::error::Result;
-use crate::health::{HostMonitors, Profile, Target, WatchKey};
-use crate::plugin::{ConnectionPlugin, Connects, Next, Place, PluginContext, Subscriptions};
+use crate::health::{self, HostMonitors, MonitoringSettings, Profile, Target, WatchKey};
+use crate::plugin::{ConnectionPlugin, Connects, Next, Place, PluginContext, PluginFactory, Subscriptions};
 use crate::probe::Prober;
+use crate::registry::Purpose;
 
 /// Ends calls that hang on a dead host.
 #[derive(Debug)]
@@ -41,29 +42,38 @@ pub struct HostMonitoring<D: DriverDialect> {
 }
 
 impl<D: DriverDialect> HostMonitoring<D> {
-    pub(crate) fn new(context: &PluginContext<D>) -> Self {
-        let settings = &context.settings;
+    /// How it is registered.
+    pub const fn factory() -> PluginFactory<D> {
+        PluginFactory::new("efm", |context| Ok(Arc::new(Self::new(context)?)))
+            .with_aliases(&["efm2", "host_monitoring", "host_monitoring_v2"])
+            .with_place(Place::Weight(1500))
+            .with_parameters(health::PARAMETERS)
+            .with_check(|values| MonitoringSettings::from_values(values).map(drop))
+    }
+
+    pub(crate) fn new(context: &PluginContext<D>) -> Result<Self> {
+        let settings = context.settings::<MonitoringSettings>()?;
         let kind = context.topology.endpoint().kind();
         let is_proxy = matches!(kind, EndpointKind::Proxy | EndpointKind::ProxyEndpoint);
-        let is_on = settings.monitoring.enabled && (!is_proxy || settings.monitoring.on_proxy);
+        let is_on = settings.enabled && (!is_proxy || settings.on_proxy);
         if is_proxy && !is_on {
             tracing::info!(endpoint = %context.topology.initial_host(), "a proxy is not watched by `efm`");
         }
         if is_on {
-            warn_of_contradictions(settings);
+            warn_of_contradictions(&settings, &context.settings()?);
         }
-        Self {
+        Ok(Self {
             driver: Arc::clone(&context.driver),
             monitors: Arc::clone(&context.host_monitors),
-            profile: is_on.then(|| Arc::new(Profile::new(&settings.monitoring))),
+            profile: is_on.then(|| Arc::new(Profile::new(&settings))),
             prober: Arc::clone(&context.prober),
-        }
+        })
     }
 }
 
 /// A call that ends by its own limit never lives to see its host probed.
-fn warn_of_contradictions(settings: &Settings) {
-    let (grace, limit) = (settings.monitoring.grace, settings.network.socket_timeout);
+fn warn_of_contradictions(settings: &MonitoringSettings, network: &NetworkSettings) {
+    let (grace, limit) = (settings.grace, network.socket_timeout);
     if let Some(limit) = limit.filter(|limit| *limit <= grace) {
         tracing::warn!(
             failure_detection_time_ms = grace.as_millis(),
@@ -83,16 +93,12 @@ impl<D: DriverDialect> ConnectionPlugin<D> for HostMonitoring<D> {
     fn subscriptions(&self) -> Subscriptions {
         // Those of the topology's monitor too: one that has proved the writer becomes a session's.
         let connects = if self.profile.is_some() { Connects::All } else { Connects::None };
-        Subscriptions { connects, ..Subscriptions::default() }
-    }
-
-    fn place(&self) -> Place {
-        Place::Weight(1500)
+        Subscriptions::none().connects(connects)
     }
 
     async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, D>) -> Result<D::Connection> {
         let connection = next.run(request).await?;
-        if let Some(profile) = self.profile.as_ref().filter(|_| !request.is_of_host_monitor()) {
+        if let Some(profile) = self.profile.as_ref().filter(|_| request.purpose() != Purpose::HostMonitor) {
             let slot = self.driver.slot(&connection);
             let target = slot.peer().map_or_else(|| Target::Named(slot.host().clone()), Target::Address);
             let key = WatchKey { engine: D::ENGINE, target };

@@ -11,79 +11,27 @@ pub mod stale_dns;
 pub mod tracker;
 mod verified;
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::driver::DriverDialect;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plugin::{ConnectionPlugin, Place, PluginContext};
+use crate::plugin::{ConnectionPlugin, Place, PluginContext, PluginFactory};
 
-/// One of ours. The place decides the order, the table below is the only list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BuiltIn {
-    InitialConnection,
-    Tracker,
-    StaleDns,
-    Failover,
-    HostMonitoring,
-    QueryLog,
-    ConnectTime,
-    ExecutionTime,
-    Developer,
+/// The wrapper's own, in the order of the documentation.
+pub(crate) fn built_in<D: DriverDialect>() -> Vec<PluginFactory<D>> {
+    vec![
+        initial_connection::InitialConnection::factory(),
+        tracker::Tracker::factory(),
+        stale_dns::StaleDns::factory(),
+        failover::Failover::factory(),
+        host_monitoring::HostMonitoring::factory(),
+        query_log::QueryLog::factory(),
+        connect_time::ConnectTime::factory(),
+        execution_time::ExecutionTime::factory(),
+        developer::Developer::factory(),
+    ]
 }
-
-struct Entry {
-    plugin: BuiltIn,
-    code: &'static str,
-    aliases: &'static [&'static str],
-    place: Place,
-}
-
-const TABLE: &[Entry] = &[
-    Entry {
-        plugin: BuiltIn::InitialConnection,
-        code: "initial_connection",
-        aliases: &["auroraInitialConnectionStrategy"],
-        place: Place::Weight(500),
-    },
-    Entry {
-        plugin: BuiltIn::Tracker,
-        code: "tracker",
-        aliases: &["auroraConnectionTracker", "connection_tracker", "aurora_connection_tracker"],
-        place: Place::Weight(600),
-    },
-    Entry {
-        plugin: BuiltIn::StaleDns,
-        code: "stale_dns",
-        aliases: &["auroraStaleDns"],
-        place: Place::Weight(700),
-    },
-    Entry {
-        plugin: BuiltIn::Failover,
-        code: "failover",
-        aliases: &["failover2", "failover_v2"],
-        place: Place::Weight(900),
-    },
-    Entry {
-        plugin: BuiltIn::HostMonitoring,
-        code: "efm",
-        aliases: &["efm2", "host_monitoring", "host_monitoring_v2"],
-        place: Place::Weight(1500),
-    },
-    Entry {
-        plugin: BuiltIn::QueryLog,
-        code: "query_log",
-        aliases: &["logQuery"],
-        place: Place::Weight(2100),
-    },
-    Entry { plugin: BuiltIn::ConnectTime, code: "connect_time", aliases: &[], place: Place::AfterPrevious },
-    Entry {
-        plugin: BuiltIn::ExecutionTime,
-        code: "execution_time",
-        aliases: &["executeTime"],
-        place: Place::AfterPrevious,
-    },
-    Entry { plugin: BuiltIn::Developer, code: "developer", aliases: &["dev"], place: Place::AfterPrevious },
-];
 
 /// Codes of the other wrappers that have no counterpart here yet, so that the error can say so.
 const NOT_YET: &[&str] = &[
@@ -108,13 +56,20 @@ const NOT_YET: &[&str] = &[
 /// What runs when the user names no plugins and the endpoint belongs to a cluster.
 pub const CLUSTER_DEFAULT: &[&str] = &["initial_connection", "tracker", "failover", "efm"];
 
-/// Makes a plugin when its place in the chain is known.
-type Factory<D> = Box<dyn FnOnce(&PluginContext<D>) -> Result<Arc<dyn ConnectionPlugin<D>>> + Send>;
-
 /// A plugin to be made: where it wants to stand and how to make it.
 pub(crate) struct Planned<D: DriverDialect> {
     place: Place,
     make: Factory<D>,
+    needs_topology: bool,
+}
+
+/// Makes a plugin when its place in the chain is known.
+type Factory<D> = Box<dyn FnOnce(&PluginContext<D>) -> Result<Arc<dyn ConnectionPlugin<D>>> + Send>;
+
+impl<D: DriverDialect> fmt::Debug for Planned<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Planned").field("place", &self.place).finish_non_exhaustive()
+    }
 }
 
 impl<D: DriverDialect> Planned<D> {
@@ -123,12 +78,16 @@ impl<D: DriverDialect> Planned<D> {
         place: Place,
         make: impl FnOnce(&PluginContext<D>) -> Result<Arc<dyn ConnectionPlugin<D>>> + Send + 'static,
     ) -> Self {
-        Self { place, make: Box::new(make) }
+        Self { place, make: Box::new(make), needs_topology: false }
     }
 
-    fn built_in(entry: &Entry) -> Self {
-        let plugin = entry.plugin;
-        Self { place: entry.place, make: Box::new(move |context| plugin.make(context)) }
+    fn registered(factory: &PluginFactory<D>) -> Self {
+        let (place, needs_topology) = (factory.place, factory.needs_topology);
+        Self { place, make: Box::new(factory.make), needs_topology }
+    }
+
+    pub(crate) fn needs_topology(&self) -> bool {
+        self.needs_topology
     }
 
     pub(crate) fn make(self, context: &PluginContext<D>) -> Result<Arc<dyn ConnectionPlugin<D>>> {
@@ -136,48 +95,27 @@ impl<D: DriverDialect> Planned<D> {
     }
 }
 
-impl BuiltIn {
-    fn make<D: DriverDialect>(self, context: &PluginContext<D>) -> Result<Arc<dyn ConnectionPlugin<D>>> {
-        Ok(match self {
-            Self::InitialConnection => Arc::new(initial_connection::InitialConnection::new(context)?),
-            Self::Tracker => Arc::new(tracker::Tracker::new(context)),
-            Self::StaleDns => Arc::new(stale_dns::StaleDns::new(context)),
-            Self::Failover => Arc::new(failover::Failover::new(context)?),
-            Self::HostMonitoring => Arc::new(host_monitoring::HostMonitoring::new(context)),
-            Self::QueryLog => Arc::new(query_log::QueryLog::new(&context.settings)),
-            Self::ConnectTime => Arc::new(connect_time::ConnectTime::default()),
-            Self::ExecutionTime => Arc::new(execution_time::ExecutionTime::new(&context.settings)),
-            Self::Developer => Arc::new(developer::Developer::of(context)),
-        })
-    }
-}
-
 /// The chain for the codes of `plugins` (or the default when they are not given), with the application's own behind
 /// them, in order.
 pub(crate) fn plan<D: DriverDialect>(
+    factories: &[PluginFactory<D>],
     codes: Option<&[String]>,
     is_cluster: bool,
     sorted: bool,
     custom: Vec<Planned<D>>,
 ) -> Result<Vec<Planned<D>>> {
-    let mut plan = Vec::new();
-    let mut seen = Vec::new();
-    let mut add = |code: &str| -> Result<()> {
-        let entry = find(code)?;
-        if seen.contains(&entry.plugin) {
-            let text = format!("parameter `plugins`: `{}` stands in the list twice", entry.code);
-            return Err(Error::new(ErrorKind::PluginConflict, text));
+    let chosen: Vec<&PluginFactory<D>> = match codes {
+        Some(codes) => codes.iter().map(|code| find(factories, code)).collect::<Result<_>>()?,
+        None if is_cluster => {
+            CLUSTER_DEFAULT.iter().map(|code| find(factories, code)).collect::<Result<_>>()?
         }
-        seen.push(entry.plugin);
-        plan.push(Planned::built_in(entry));
-        Ok(())
+        None => Vec::new(),
     };
-    match codes {
-        Some(codes) => codes.iter().try_for_each(|code| add(code))?,
-        None if is_cluster => CLUSTER_DEFAULT.iter().try_for_each(|code| add(code))?,
-        None => {}
+    for (index, plugin) in chosen.iter().enumerate() {
+        agree(plugin, &chosen[..index])?;
     }
-    // The application's own stand behind the innermost of the built-ins, not behind the last one of the list.
+    let mut plan: Vec<_> = chosen.into_iter().map(Planned::registered).collect();
+    // The application's own stand behind the innermost of those in the list, not behind the last one of it.
     if sorted {
         sort(&mut plan);
     }
@@ -188,19 +126,26 @@ pub(crate) fn plan<D: DriverDialect>(
     Ok(plan)
 }
 
-/// Whether the chain needs to know the topology, so that the server's product has to be detected.
-pub(crate) fn needs_topology(codes: Option<&[String]>, is_cluster: bool) -> bool {
-    match codes {
-        None => is_cluster,
-        Some(codes) => codes.iter().any(|code| {
-            find(code).is_ok_and(|entry| {
-                matches!(
-                    entry.plugin,
-                    BuiltIn::InitialConnection | BuiltIn::Tracker | BuiltIn::StaleDns | BuiltIn::Failover
-                )
-            })
-        }),
+/// Whether `plugin` may stand in a list with those `before` it.
+fn agree<D: DriverDialect>(plugin: &PluginFactory<D>, before: &[&PluginFactory<D>]) -> Result<()> {
+    for other in before {
+        let excludes = |one: &PluginFactory<D>, other: &PluginFactory<D>| {
+            one.excludes.iter().any(|code| other.is_named(code))
+        };
+        let code = plugin.code;
+        if other.code == code {
+            let text = format!("parameter `plugins`: `{code}` stands in the list twice");
+            return Err(Error::new(ErrorKind::PluginConflict, text));
+        }
+        if excludes(plugin, other) || excludes(other, plugin) {
+            let text = format!(
+                "parameter `plugins`: `{}` and `{code}` exclude each other; give one of them",
+                other.code
+            );
+            return Err(Error::new(ErrorKind::PluginConflict, text));
+        }
     }
+    Ok(())
 }
 
 /// Ascending by weight; a plugin without a weight of its own stays right behind the one before it.
@@ -220,23 +165,16 @@ fn sort<D: DriverDialect>(plan: &mut Vec<Planned<D>>) {
     plan.extend(weighted.into_iter().map(|(_, planned)| planned));
 }
 
-fn find(code: &str) -> Result<&'static Entry> {
-    let wanted = normal(code);
-    let is = |name: &str| normal(name) == wanted;
-    if let Some(entry) =
-        TABLE.iter().find(|entry| is(entry.code) || entry.aliases.iter().any(|alias| is(alias)))
-    {
-        return Ok(entry);
+fn find<'f, D: DriverDialect>(factories: &'f [PluginFactory<D>], code: &str) -> Result<&'f PluginFactory<D>> {
+    if let Some(factory) = factories.iter().find(|factory| factory.is_named(code)) {
+        return Ok(factory);
     }
-    let known = TABLE.iter().map(|entry| entry.code).collect::<Vec<_>>().join(", ");
-    if NOT_YET.iter().any(|name| is(name)) {
+    let known = factories.iter().map(|factory| factory.code).collect::<Vec<_>>().join(", ");
+    let unavailable = PluginFactory::<D>::new("", |_| unreachable!("it is never made")).with_aliases(NOT_YET);
+    if unavailable.is_named(code) {
         let text =
             format!("parameter `plugins`: `{code}` is not available in this version; available are {known}");
         return Err(Error::new(ErrorKind::Unsupported, text));
     }
     Err(Error::parameter("plugins", code, &format!("a comma-separated list of {known}")))
-}
-
-fn normal(code: &str) -> String {
-    code.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect()
 }

@@ -4,10 +4,14 @@
 //! `query_log_redact_literals` is off. Parameters are never logged. **Order.** Innermost, so that it shows what is sent.
 //! **Failure.** None. **Cost.** Nothing measurable while the target is off.
 
-use crate::config::settings::Settings;
+use std::sync::Arc;
+
+use crate::config::parameter::{Kind, Parameter};
+use crate::config::values::{FromValues, Values};
 use crate::driver::DriverDialect;
+use crate::error::Result;
 use crate::method::MethodSet;
-use crate::plugin::{Call, ConnectionPlugin, Step, Subscriptions};
+use crate::plugin::{Call, ConnectionPlugin, Place, PluginFactory, Step, Subscriptions};
 use crate::session::lexer;
 
 /// Logs statements.
@@ -16,9 +20,30 @@ pub struct QueryLog {
     redact: bool,
 }
 
+const PARAMETERS: &[Parameter] = &[Parameter {
+    name: "query_log_redact_literals",
+    aliases: &[],
+    kind: Kind::Bool,
+    default: "true",
+    group: "Diagnostics",
+    doc: "Whether the `query_log` plugin leaves the literals of a statement out.",
+}];
+
 impl QueryLog {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        Self { redact: settings.diagnostics.redact_literals }
+    /// How it is registered.
+    pub const fn factory<D: DriverDialect>() -> PluginFactory<D> {
+        PluginFactory::new("query_log", |context| Ok(Arc::new(context.settings::<Self>()?)))
+            .with_aliases(&["logQuery"])
+            .with_place(Place::Weight(2100))
+            .with_parameters(PARAMETERS)
+    }
+}
+
+impl FromValues for QueryLog {
+    fn from_values(values: &Values) -> Result<Self> {
+        let mut log = Self { redact: true };
+        values.read("query_log_redact_literals", &mut log.redact);
+        Ok(log)
     }
 }
 
@@ -28,7 +53,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for QueryLog {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { calls: MethodSet::ALL, ..Subscriptions::default() }
+        Subscriptions::none().calls(MethodSet::ALL)
     }
 
     fn before<'a>(&'a self, call: &'a Call<'_, D>) -> Step<'a> {

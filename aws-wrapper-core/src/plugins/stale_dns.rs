@@ -11,13 +11,16 @@
 //!
 //! **Cost.** One round trip a connect by the writer endpoint.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::endpoint::EndpointKind;
 use crate::error::{ErrorKind, Result};
 use crate::host::{HostKey, Role};
-use crate::plugin::{ConnectionPlugin, Connects, Next, PluginContext, Subscriptions};
+use crate::plugin::{ConnectionPlugin, Connects, Next, Place, PluginContext, PluginFactory, Subscriptions};
+use crate::plugins::initial_connection::InitialConnectionSettings;
 use crate::plugins::verified::{Rules, Substitute, VerifiedConnect};
 
 /// Checks that a writer endpoint leads to the writer.
@@ -29,13 +32,21 @@ pub struct StaleDns<D: DriverDialect> {
 }
 
 impl<D: DriverDialect> StaleDns<D> {
-    pub(crate) fn new(context: &PluginContext<D>) -> Self {
-        let settings = &context.settings.initial_connection;
+    /// How it is registered.
+    pub const fn factory() -> PluginFactory<D> {
+        PluginFactory::new("stale_dns", |context| Ok(Arc::new(Self::new(context)?)))
+            .with_aliases(&["auroraStaleDns"])
+            .with_place(Place::Weight(700))
+            .with_topology()
+    }
+
+    pub(crate) fn new(context: &PluginContext<D>) -> Result<Self> {
+        let settings = context.settings::<InitialConnectionSettings>()?;
         let applies = matches!(
             context.topology.endpoint().kind(),
             EndpointKind::WriterCluster | EndpointKind::GlobalWriterCluster
         );
-        Self {
+        Ok(Self {
             connect: VerifiedConnect::new(context),
             endpoint: applies.then(|| context.topology.initial_host().clone()),
             rules: Rules {
@@ -45,7 +56,7 @@ impl<D: DriverDialect> StaleDns<D> {
                 pause: settings.retry_interval,
                 wait_for_topology: std::time::Duration::ZERO,
             },
-        }
+        })
     }
 }
 
@@ -56,7 +67,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for StaleDns<D> {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { connects: Connects::Application, ..Subscriptions::default() }
+        Subscriptions::none().connects(Connects::Application)
     }
 
     async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, D>) -> Result<D::Connection> {

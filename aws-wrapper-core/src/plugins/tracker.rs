@@ -20,7 +20,7 @@ use async_trait::async_trait;
 
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{DriverClass, ErrorKind, Result};
-use crate::plugin::{ConnectionPlugin, Connects, Next, Place, PluginContext, Subscriptions};
+use crate::plugin::{ConnectionPlugin, Connects, Next, Place, PluginContext, PluginFactory, Subscriptions};
 use crate::topology::view::Topology;
 
 /// Closes connections to hosts that are not the writer any more.
@@ -31,6 +31,14 @@ pub struct Tracker<D: DriverDialect> {
 }
 
 impl<D: DriverDialect> Tracker<D> {
+    /// How it is registered.
+    pub const fn factory() -> PluginFactory<D> {
+        PluginFactory::new("tracker", |context| Ok(Arc::new(Self::new(context))))
+            .with_aliases(&["auroraConnectionTracker", "connection_tracker", "aurora_connection_tracker"])
+            .with_place(Place::Weight(600))
+            .with_topology()
+    }
+
     pub(crate) fn new(context: &PluginContext<D>) -> Self {
         context.topology.start_tracking();
         Self { driver: Arc::clone(&context.driver), topology: Arc::clone(&context.topology) }
@@ -70,11 +78,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Tracker<D> {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { connects: Connects::Application, ..Subscriptions::default() }
-    }
-
-    fn place(&self) -> Place {
-        Place::Weight(600)
+        Subscriptions::none().connects(Connects::Application)
     }
 
     async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, D>) -> Result<D::Connection> {

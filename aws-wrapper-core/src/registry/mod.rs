@@ -41,12 +41,19 @@ pub enum Purpose {
     Initial,
     /// A replacement for a connection that was lost or whose role no longer fits.
     Switch,
-    /// A connection of the wrapper's own, such as the topology monitor's. Only plugins that ask for it see these.
-    Monitoring,
+    /// A connection of the wrapper's own, for the topology of a cluster. Only plugins that ask for it see these.
+    TopologyMonitor,
+    /// A connection of the wrapper's own, for the health of a host. Only plugins that ask for it see these.
+    HostMonitor,
 }
 
 impl Purpose {
-    const ALL: [Self; 3] = [Self::Initial, Self::Switch, Self::Monitoring];
+    const ALL: [Self; 4] = [Self::Initial, Self::Switch, Self::TopologyMonitor, Self::HostMonitor];
+
+    /// Whether the connection is the wrapper's own.
+    pub fn is_monitoring(self) -> bool {
+        matches!(self, Self::TopologyMonitor | Self::HostMonitor)
+    }
 }
 
 /// How a transaction is about to end.
@@ -334,7 +341,7 @@ mod tests {
         for is_proved in [false, true] {
             let registry = Arc::new(Registry::default());
             let (cluster, host) = (Arc::from("c"), HostKey::new("h", 1).unwrap());
-            let slot = registry.open(host.clone(), Purpose::Monitoring);
+            let slot = registry.open(host.clone(), Purpose::TopologyMonitor);
             // The host loses its role and gets it back; then a monitor's connection becomes a session's.
             registry.demote("c", &Host::new(host.clone(), Role::Writer));
             if is_proved {
@@ -348,7 +355,7 @@ mod tests {
     #[test]
     fn a_dropped_slot_leaves_the_registry() {
         let registry = Arc::new(Registry::default());
-        let slot = registry.open(HostKey::new("h", 1).unwrap(), Purpose::Monitoring);
+        let slot = registry.open(HostKey::new("h", 1).unwrap(), Purpose::TopologyMonitor);
         assert_eq!(registry.slots().len(), 1);
         drop(slot);
         assert!(registry.slots.lock().is_empty());

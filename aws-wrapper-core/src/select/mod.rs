@@ -75,8 +75,11 @@ impl SelectContext {
 
 type Make = fn() -> Arc<dyn HostSelector>;
 
+/// The names of the built-in strategies, as parameters take them.
+pub(crate) const STRATEGIES: &[&str] = &["random", "round_robin", "lowest_load", "highest_weight"];
+
 /// Every built-in strategy by its name.
-const STRATEGIES: &[(&str, Make)] = &[
+const TABLE: &[(&str, Make)] = &[
     ("random", || Arc::new(Random)),
     ("round_robin", || Arc::new(RoundRobin::default())),
     ("lowest_load", || Arc::new(LowestLoad)),
@@ -89,9 +92,9 @@ const STRATEGIES: &[(&str, Make)] = &[
 /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) when there is none of that name.
 pub fn selector(name: &str) -> Result<Arc<dyn HostSelector>> {
     let wanted = letters(name);
-    let found = STRATEGIES.iter().find(|(code, _)| letters(code).eq(wanted.clone()));
+    let found = TABLE.iter().find(|(code, _)| letters(code).eq(wanted.clone()));
     found.map(|(_, make)| make()).ok_or_else(|| {
-        let accepted = STRATEGIES.iter().map(|(code, _)| format!("`{code}`")).collect::<Vec<_>>().join(", ");
+        let accepted = TABLE.iter().map(|(code, _)| format!("`{code}`")).collect::<Vec<_>>().join(", ");
         Error::config(format!("unknown host selector strategy `{name}`; expected one of {accepted}"))
     })
 }
@@ -103,7 +106,6 @@ fn letters(name: &str) -> impl Iterator<Item = char> + Clone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parameter::{Kind, Parameter};
     use crate::host::HostKey;
 
     /// Readers of these names, with the weight or load the test sets.
@@ -129,16 +131,7 @@ mod tests {
 
     #[test]
     fn every_strategy_a_parameter_accepts_can_be_made() {
-        for parameter in [
-            "failover_reader_host_selector_strategy",
-            "initial_connection_host_selector_strategy",
-            "pool_reader_host_selector_strategy",
-        ] {
-            let Kind::Choice(codes) = Parameter::find(parameter).unwrap().kind else {
-                panic!("{parameter} is no choice");
-            };
-            assert_eq!(codes, STRATEGIES.iter().map(|(code, _)| *code).collect::<Vec<_>>());
-        }
+        assert_eq!(STRATEGIES, TABLE.iter().map(|(code, _)| *code).collect::<Vec<_>>());
         assert!(format!("{:?}", selector("Round-Robin").unwrap()).starts_with("RoundRobin"));
         assert_eq!(format!("{:?}", selector("LOWESTload").unwrap()), "LowestLoad");
     }
@@ -156,7 +149,7 @@ mod tests {
     #[test]
     fn every_strategy_picks_among_eligible_hosts_only() {
         seeded();
-        for (name, make) in STRATEGIES {
+        for (name, make) in TABLE {
             let selector = make();
             let mut hosts = readers(&["w", "down", "up"]);
             hosts[0].role = Role::Writer;

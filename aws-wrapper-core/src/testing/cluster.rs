@@ -21,7 +21,6 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::config::settings::TopologySettings;
 use crate::dialect::aurora;
 use crate::endpoint::HostPattern;
 use crate::error::{DriverClass, Error, Result};
@@ -30,6 +29,7 @@ use crate::probe::{MonitorKind, Probe, Prober};
 use crate::registry::{EndReason, Slot};
 use crate::table::Table;
 use crate::topology::Snapshot;
+use crate::topology::TopologySettings;
 use crate::topology::cluster::ClusterSeed;
 
 /// How a host treats those who want to talk to it.

@@ -12,10 +12,10 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> aws_wrapper_core::Result<()> {
 //! let cluster = FakeCluster::new(&["i-1", "i-2"]);
-//! let mut config = Config::from_pairs([("plugins", "failover")])?;
-//! config.set("cluster_instance_host_pattern", "?.fake.example")?;
+//! let mut config = Config::from_pairs([("plugins", "failover")]);
+//! config.set("cluster_instance_host_pattern", "?.fake.example");
 //! let driver = FakeDriver::new(&cluster);
-//! let connector = Connector::builder(driver, config.settings()?, vec![cluster.key("i-1")]).build()?;
+//! let connector = Connector::builder(driver, config, vec![cluster.key("i-1")]).build()?;
 //! let client = FakeClient::connect(&connector).await?;
 //!
 //! cluster.set_reach("i-1", Reach::Refuses);
@@ -157,7 +157,7 @@ impl FakeDriver {
 
     /// Attempts for the application so far.
     pub fn application_connects(&self) -> usize {
-        self.script.lock().connects.iter().filter(|dialled| dialled.purpose != Purpose::Monitoring).count()
+        self.script.lock().connects.iter().filter(|dialled| !dialled.purpose.is_monitoring()).count()
     }
 
     /// Connections that were prepared to take the place of another, by host.
@@ -428,7 +428,7 @@ impl DriverDialect for FakeDriver {
     async fn connect(&self, request: &ConnectRequest) -> Result<FakeConnection, FakeError> {
         let (host, purpose) = (request.host(), request.purpose());
         self.script.lock().connects.push(Dialled { host: host.clone(), purpose, at: Instant::now() });
-        let on = if purpose == Purpose::Monitoring { On::Monitor } else { On::Connect };
+        let on = if purpose.is_monitoring() { On::Monitor } else { On::Connect };
         let place = self.cluster.enter(host, request.user().unwrap_or(&self.user)).await?;
         self.play(on, place.name()).await?;
         let slot = Arc::clone(request.slot());

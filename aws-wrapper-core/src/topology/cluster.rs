@@ -18,13 +18,13 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) use super::clusters::Clusters;
 use super::worker::Held;
 use super::{Snapshot, SnapshotSource, monitor};
-use crate::config::settings::TopologySettings;
 use crate::dialect::DatabaseDialect;
 use crate::endpoint::HostPattern;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::HostKey;
 use crate::probe::{Contexts, OpenedFor, Prober};
 use crate::runtime::Shared;
+use crate::topology::TopologySettings;
 
 /// What has to be known to watch a cluster.
 #[derive(Debug)]

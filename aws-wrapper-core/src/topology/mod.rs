@@ -11,12 +11,15 @@ mod pace;
 pub(crate) mod query;
 mod reading;
 mod round;
+mod settings;
 mod upgrade;
 pub mod view;
 mod worker;
 
 use tokio::time::Instant;
 
+pub(crate) use self::settings::PARAMETERS;
+pub use self::settings::{MonitoringPriority, TopologySettings};
 use crate::host::{Host, HostKey, Role};
 
 /// One reading of a cluster's hosts.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::settings::Settings;
+use crate::availability::AvailabilitySettings;
 use crate::dialect::detect::{Detected, Detection};
 use crate::dialect::refusal::explain;
 use crate::dialect::{self, DatabaseDialect, ProbeAnswer};
@@ -20,7 +20,7 @@ use crate::probe::Prober;
 use crate::registry::{Identity, Slot};
 use crate::runtime::Shared;
 use crate::topology::cluster::{Cluster, ClusterSeed, Clusters, Verify};
-use crate::topology::{Snapshot, fixed, query};
+use crate::topology::{Snapshot, TopologySettings, fixed, query};
 
 /// The topology as a connector and its plugins see it.
 ///
@@ -29,7 +29,8 @@ use crate::topology::{Snapshot, fixed, query};
 pub struct Topology {
     shared: Arc<Shared>,
     clusters: Arc<Clusters>,
-    settings: Arc<Settings>,
+    settings: TopologySettings,
+    availability: AvailabilitySettings,
     initial: HostKey,
     endpoint: Endpoint,
     fixed: Arc<Snapshot>,
@@ -52,23 +53,24 @@ impl Topology {
     pub(crate) fn new(
         shared: &Arc<Shared>,
         clusters: &Arc<Clusters>,
-        settings: &Arc<Settings>,
+        settings: &TopologySettings,
+        availability: &AvailabilitySettings,
         engine: Engine,
         hosts: &[HostKey],
     ) -> Result<Self> {
         let initial = hosts.first().ok_or_else(|| Error::config("no host is given"))?.clone();
         let endpoint = Endpoint::parse(initial.host());
-        if let Some(pattern) = &settings.topology.instance_host_pattern {
+        if let Some(pattern) = &settings.instance_host_pattern {
             HostPattern::parse(pattern)?;
         }
         let first_dialect = dialect::initial(engine, &endpoint, settings.dialect.as_deref())?;
-        let fixed =
-            Arc::new(fixed::snapshot(hosts, &endpoint, settings.topology.single_writer_connection_string));
-        let (shared, clusters, settings) = (Arc::clone(shared), Arc::clone(clusters), Arc::clone(settings));
+        let fixed = Arc::new(fixed::snapshot(hosts, &endpoint, settings.single_writer_connection_string));
+        let (shared, clusters) = (Arc::clone(shared), Arc::clone(clusters));
         Ok(Self {
             shared,
             clusters,
-            settings,
+            settings: settings.clone(),
+            availability: availability.clone(),
             initial,
             endpoint,
             fixed,
@@ -124,7 +126,7 @@ impl Topology {
     pub fn hosts(&self, snapshot: &Snapshot) -> Vec<Host> {
         let mut hosts = snapshot.hosts.clone();
         for host in &mut hosts {
-            host.availability = self.shared.availability.effective(&host.key, &self.settings.availability);
+            host.availability = self.shared.availability.effective(&host.key, &self.availability);
         }
         hosts
     }
@@ -273,7 +275,7 @@ impl Topology {
     ) -> Result<Arc<Cluster>> {
         let clusters = &self.clusters;
         let hosts = query::hosts(&answer.rows, &pattern, self.initial.port());
-        let id = if let Some(id) = &self.settings.topology.cluster_id {
+        let id = if let Some(id) = &self.settings.cluster_id {
             let known = clusters.find(id).map(|cluster| cluster.snapshot());
             if let (Some(known), Some(hosts)) = (known, &hosts) {
                 if !known.is_initial() && hosts.iter().all(|host| known.find(&host.key).is_none()) {
@@ -300,14 +302,14 @@ impl Topology {
             dialect,
             pattern,
             default_port: self.initial.port(),
-            settings: self.settings.topology.clone(),
+            settings: self.settings.clone(),
             prober: Arc::clone(prober),
         };
         Ok(clusters.join(&self.shared, seed))
     }
 
     fn pattern(&self) -> Result<HostPattern> {
-        if let Some(pattern) = &self.settings.topology.instance_host_pattern {
+        if let Some(pattern) = &self.settings.instance_host_pattern {
             return HostPattern::parse(pattern);
         }
         self.endpoint.instance_host_pattern().ok_or_else(|| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aws_wrapper_core::Result;
 use aws_wrapper_core::config::Config;
-use aws_wrapper_core::connector::{Builder, Connector};
+use aws_wrapper_core::connector::{Builder, Connector, ConnectorOptions};
 use aws_wrapper_core::error::FailoverOutcome;
 use aws_wrapper_core::events::Event;
 use aws_wrapper_core::host::HostKey;
@@ -61,8 +61,7 @@ impl World {
 
     /// A builder for `host`: a whole name, or the name of an instance.
     pub(crate) fn builder(&self, host: &str, pairs: &[(&str, &str)]) -> Builder<FakeDriver> {
-        let settings = Config::from_pairs(pairs.iter().copied()).unwrap().settings().unwrap();
-        Connector::builder(self.driver.clone(), settings, vec![self.key(host)])
+        Connector::builder(self.driver.clone(), config(pairs), vec![self.key(host)])
             .services(self.services.clone())
     }
 
@@ -185,7 +184,13 @@ pub(crate) async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<
     futures_util::future::join_all(futures).await
 }
 
+pub(crate) fn config(pairs: &[(&str, &str)]) -> Config {
+    Config::from_pairs(pairs.iter().copied())
+}
+
 /// As a connector has it.
-pub(crate) fn settings(pairs: &[(&str, &str)]) -> Result<Arc<aws_wrapper_core::config::Settings>> {
-    Config::from_pairs(pairs.iter().copied())?.settings()
+pub(crate) fn settings(pairs: &[(&str, &str)]) -> Result<Arc<aws_wrapper_core::connector::Settings>> {
+    let mut options = ConnectorOptions::<FakeDriver>::default();
+    *options.config() = config(pairs);
+    options.settings(|_| false)
 }

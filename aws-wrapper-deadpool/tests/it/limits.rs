@@ -4,9 +4,10 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use aws_wrapper_core::config::Config;
+use aws_wrapper_core::connector::parameters;
 use aws_wrapper_core::error::{DriverClass, ErrorKind as CoreKind, Phase};
 use aws_wrapper_core::testing::cluster::Reach;
-use aws_wrapper_core::testing::driver::{On, Outcome};
+use aws_wrapper_core::testing::driver::{FakeDriver, On, Outcome};
 use aws_wrapper_deadpool::{ErrorKind, Health};
 use tokio::time::sleep;
 
@@ -125,7 +126,7 @@ async fn bad_sizes_and_limits_are_refused_by_name() {
         ("pool_reader_host_selector_strategy", "best"),
         ("pool_reader_fallback", "maybe"),
     ] {
-        let error = Config::from_pairs([(name, value)]).unwrap_err();
+        let error = Config::from_pairs([(name, value)]).resolve(&parameters::<FakeDriver>()).unwrap_err();
         assert!(error.to_string().contains(name) && error.to_string().contains(value), "{error}");
     }
 }

@@ -143,9 +143,9 @@ impl World {
     }
 
     pub(crate) fn builder_to(&self, host: &str, pairs: &[(&str, &str)]) -> Builder {
-        let settings = Config::from_pairs(pairs.iter().copied()).unwrap().settings().unwrap();
+        let config = Config::from_pairs(pairs.iter().copied());
         let host = HostKey::new(host, 5432).unwrap();
-        let connector = Connector::builder(self.driver.clone(), settings, vec![host]);
+        let connector = Connector::builder(self.driver.clone(), config, vec![host]);
         Pool::builder(connector.services(self.services.clone()).build().unwrap())
     }
 

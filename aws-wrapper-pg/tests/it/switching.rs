@@ -35,7 +35,7 @@ impl ConnectionPlugin<PgDriver> for Spare {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { calls: MethodSet::ALL, failures: MethodSet::ALL, connects: Connects::Application }
+        Subscriptions::none().calls(MethodSet::ALL).failures(MethodSet::ALL).connects(Connects::Application)
     }
 
     async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, PgDriver>) -> Result<Physical> {

@@ -30,7 +30,7 @@ impl ConnectionPlugin<NullDriver> for Observer {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { calls: MethodSet::ALL, ..Subscriptions::default() }
+        Subscriptions::none().calls(MethodSet::ALL)
     }
 
     fn before<'a>(&'a self, _call: &'a Call<'_, NullDriver>) -> Step<'a> {
@@ -40,10 +40,9 @@ impl ConnectionPlugin<NullDriver> for Observer {
 
 /// A connector to nothing with these built-in plugins and so many observers.
 fn connector(plugins: &str, observers: usize) -> Connector<NullDriver> {
-    let config = Config::from_pairs([("plugins", plugins)]).expect("the plugins exist");
-    let settings = config.settings().expect("the settings agree");
+    let config = Config::from_pairs([("plugins", plugins)]);
     let host = HostKey::new("my-cluster.cluster-xyz.us-east-2.rds.amazonaws.com", 5432).expect("a host");
-    let mut builder = Connector::builder(NullDriver, settings, vec![host]);
+    let mut builder = Connector::builder(NullDriver, config, vec![host]);
     for _ in 0..observers {
         builder = builder.plugin(Arc::new(Observer));
     }

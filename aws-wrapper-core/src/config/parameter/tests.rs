@@ -1,6 +1,10 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::config::Config;
+use crate::config::schema::Schema;
+use crate::connector::parameters;
+use crate::testing::NullDriver;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const MILLIS: Kind = Kind::Duration { unit: Unit::Millis, min: Duration::from_millis(1), max: DAY };
@@ -12,6 +16,10 @@ const CHOICES: Kind = Kind::Choices(&["strict-writer", "strict-reader"]);
 
 fn of_kind(kind: Kind) -> Parameter {
     Parameter { name: "p", aliases: &[], kind, default: "", group: "", doc: "" }
+}
+
+fn schema() -> Schema {
+    parameters::<NullDriver>()
 }
 
 fn words(words: &[&str]) -> Value {
@@ -136,7 +144,7 @@ fn bad_text_is_refused_with_name_value_and_what_is_accepted() {
 
 #[test]
 fn every_duration_of_the_table_refuses_negative_and_absurd_values() {
-    for parameter in PARAMETERS {
+    for parameter in schema().parameters() {
         let Kind::Duration { unit, min, max } = parameter.kind else { continue };
         assert!(max <= DAY && min < max, "{}", parameter.name);
         let suffix = if unit == Unit::Millis { "_ms" } else { "_secs" };
@@ -158,7 +166,7 @@ fn the_text_of_a_secret_is_never_repeated() {
     assert_eq!(format!("{:?}", secret.parse("p", "hunter2").unwrap()), "Secret(***)");
     let error = secret.parse("p", "").unwrap_err().to_string();
     assert_eq!(error, "parameter `p`: `***` is not accepted; expected a text that is not empty");
-    for parameter in PARAMETERS {
+    for parameter in schema().parameters() {
         let is_secret = crate::config::secret::is_secret_name(parameter.name);
         assert_eq!(parameter.is_secret(), is_secret, "{}", parameter.name);
     }
@@ -167,7 +175,7 @@ fn the_text_of_a_secret_is_never_repeated() {
 #[test]
 fn no_two_parameters_share_a_name() {
     let mut owners = HashMap::new();
-    for parameter in PARAMETERS {
+    for parameter in schema().parameters() {
         for name in std::iter::once(&parameter.name).chain(parameter.aliases) {
             let owner = *owners.entry(normalized(name)).or_insert(parameter.name);
             assert_eq!(owner, parameter.name, "{name}");
@@ -175,7 +183,7 @@ fn no_two_parameters_share_a_name() {
         assert!(parameter.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", parameter.name);
         assert!(parameter.doc.ends_with('.') && !parameter.doc.contains('|'), "{}", parameter.name);
     }
-    let groups: Vec<_> = PARAMETERS.iter().map(|parameter| parameter.group).collect();
+    let groups: Vec<_> = schema().parameters().map(|parameter| parameter.group).collect();
     let mut distinct = groups.clone();
     distinct.dedup();
     assert!(
@@ -212,24 +220,17 @@ fn the_names_of_the_other_wrappers_lead_to_the_parameter() {
         ("readerInitialConnectionHostSelectorStrategy", "initial_connection_host_selector_strategy"),
         ("verifyInitialConnectionType", "verify_opened_connection_type"),
     ] {
-        assert_eq!(Parameter::find(given).map(|parameter| parameter.name), Some(name), "{given}");
+        assert_eq!(schema().find(given).map(|parameter| parameter.name), Some(name), "{given}");
     }
-    assert!(Parameter::find("application_name").is_none());
+    assert!(schema().find("application_name").is_none());
 }
 
 #[test]
-fn a_name_is_the_wrappers_or_the_drivers_or_an_error() {
-    let resolve =
-        |name| Parameter::resolve(name, |name| matches!(name, "connect_timeout" | "user" | "sslmode"));
-    let name_of = |name| resolve(name).unwrap().map(|parameter| parameter.name);
-    assert_eq!(name_of("plugins"), Some("plugins"));
-    assert_eq!(name_of("user"), None);
-    // Ours by its own name, although the driver has it too.
-    assert_eq!(name_of("sslmode"), Some("sslmode"));
-    // Seconds of the driver; milliseconds of the JDBC wrapper.
-    assert_eq!(name_of("connect_timeout"), None);
-    assert_eq!(name_of("connectTimeout"), Some("connect_timeout_ms"));
-    assert!(resolve("dbname").is_err());
+fn two_parameters_of_one_name_are_refused() {
+    const OWN: &[Parameter] =
+        &[Parameter::new("failover_mood", Kind::Bool, "One of its own.").with_aliases(&["FailoverMode"])];
+    let error = schema().add(OWN).unwrap_err().to_string();
+    assert!(error.contains("`failover_mood`") && error.contains("`failover_mode`"), "{error}");
 }
 
 #[test]
@@ -257,13 +258,9 @@ fn a_misspelled_name_is_answered_with_the_right_one() {
         ("äöü", "neither the wrapper nor the driver has one of this name"),
         ("enhancedLogQueryEnabled", "neither the wrapper nor the driver has one of this name"),
     ] {
-        let error = Parameter::resolve(given, |_| false).expect_err(given).to_string();
+        let error = Config::from_pairs([(given, "1")]).resolve(&schema()).expect_err(given).to_string();
         assert!(error.contains(expected) && error.contains(&format!("`{given}`")), "{given}: {error}");
     }
-    assert!(
-        matches!(Parameter::resolve("plugin", |_| true), Ok(None)),
-        "what the driver knows is no mistake"
-    );
 }
 
 #[test]
@@ -271,7 +268,7 @@ fn the_documentation_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/parameters.md");
     let present = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
-        present == markdown(),
+        present == schema().markdown(),
         "docs/parameters.md does not match the parameter table: run `cargo xtask docs`"
     );
 }

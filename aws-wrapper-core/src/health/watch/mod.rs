@@ -21,11 +21,11 @@ use super::clock::{HostMonitors, Look, Now};
 use super::monitor::Monitor;
 use super::profile::Profile;
 use super::verdict::Verdict;
-use crate::config::settings::MonitorRuntime;
 use crate::engine::Engine;
+use crate::health::MonitorRuntime;
 use crate::host::HostKey;
 use crate::probe::{Contexts, Prober};
-use crate::registry::{Pulse, Purpose, Slot, Stamp, Watcher, Word};
+use crate::registry::{Pulse, Slot, Stamp, Watcher, Word};
 
 /// Which address is watched. Names do not count: after a move of the name, connections to the old address still hang on
 /// the old address.
@@ -132,7 +132,7 @@ impl HostWatch {
         }
         if slot.has_ended() {
             self.forget(slot.id());
-        } else if profile.eager_connect && slot.purpose() != Purpose::Monitoring {
+        } else if profile.eager_connect && !slot.purpose().is_monitoring() {
             self.wake_monitor();
         }
     }
@@ -189,8 +189,7 @@ impl HostWatch {
 
     pub(super) fn status(&self) -> HostMonitorStatus {
         let connections = self.connections();
-        let connections =
-            connections.iter().filter(|(slot, _)| slot.purpose() != Purpose::Monitoring).count();
+        let connections = connections.iter().filter(|(slot, _)| !slot.purpose().is_monitoring()).count();
         let host = self.slots.lock().host.clone();
         let state = self.state.lock();
         let counters = state.counters;
@@ -285,7 +284,7 @@ impl HostWatch {
     pub(super) fn eager_profile(&self) -> Option<Arc<Profile>> {
         let connections = self.connections();
         let is_eager = |(slot, profile): &&(Arc<Slot>, Arc<Profile>)| {
-            profile.eager_connect && slot.purpose() != Purpose::Monitoring
+            profile.eager_connect && !slot.purpose().is_monitoring()
         };
         connections.iter().find(is_eager).map(|(_, profile)| Arc::clone(profile))
     }

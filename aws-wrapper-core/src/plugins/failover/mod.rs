@@ -17,6 +17,7 @@
 //! **Cost.** None for calls that succeed: it only subscribes to failures.
 
 mod search;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use crate::config::settings::{FailoverMode, FailoverSettings};
+pub use self::settings::{FailoverMode, FailoverSettings};
+use crate::config::values::FromValues;
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::endpoint::EndpointKind;
 use crate::error::{DriverClass, Error, ErrorKind, FailoverOutcome, FailoverReport, Phase, Result};
@@ -32,7 +34,8 @@ use crate::events::Event;
 use crate::host::{HostKey, Role};
 use crate::method::MethodSet;
 use crate::plugin::{
-    Call, ConnectionPlugin, Connects, Logical, Next, PluginContext, Recovery, Subscriptions,
+    Call, ConnectionPlugin, Connects, Logical, Next, Place, PluginContext, PluginFactory, Recovery,
+    Subscriptions,
 };
 use crate::plugins::failover::search::{Found, Search};
 use crate::registry::{EndReason, Purpose, Slot};
@@ -69,8 +72,18 @@ const ROLE_LIMIT: Duration = Duration::from_secs(5);
 const ROLLBACK_LIMIT: Duration = Duration::from_millis(500);
 
 impl<D: DriverDialect> Failover<D> {
+    /// How it is registered.
+    pub const fn factory() -> PluginFactory<D> {
+        PluginFactory::new("failover", |context| Ok(Arc::new(Self::new(context)?)))
+            .with_aliases(&["failover2", "failover_v2"])
+            .with_place(Place::Weight(900))
+            .with_topology()
+            .with_parameters(settings::PARAMETERS)
+            .with_check(|values| FailoverSettings::from_values(values).map(drop))
+    }
+
     pub(crate) fn new(context: &PluginContext<D>) -> Result<Self> {
-        let settings = context.settings.failover.clone();
+        let settings = context.settings::<FailoverSettings>()?;
         let by_endpoint = match (context.wanted_role, context.topology.endpoint().kind()) {
             (Some(Role::Reader), _) => FailoverMode::StrictReader,
             (None, EndpointKind::ReaderCluster) => FailoverMode::ReaderOrWriter,
@@ -81,7 +94,7 @@ impl<D: DriverDialect> Failover<D> {
             driver: Arc::clone(&context.driver),
             topology: Arc::clone(&context.topology),
             shared: Arc::clone(&context.shared),
-            search: Search::new(context)?,
+            search: Search::new(context, settings.clone())?,
             settings,
             mode,
         })
@@ -296,7 +309,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Failover<D> {
 
     fn subscriptions(&self) -> Subscriptions {
         let connects = if self.settings.on_connect { Connects::Application } else { Connects::None };
-        Subscriptions { failures: MethodSet::ALL, connects, ..Subscriptions::default() }
+        Subscriptions::none().failures(MethodSet::ALL).connects(connects)
     }
 
     /// Only with `enable_connect_failover`: another host may take the place of one that cannot be reached.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::config::settings::{FailoverMode, FailoverSettings};
+use super::settings::{FailoverMode, FailoverSettings};
 use crate::dialect::refusal::{is_missing_database, is_missing_right};
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
@@ -47,8 +47,7 @@ enum Attempt<D: DriverDialect> {
 }
 
 impl<D: DriverDialect> Search<D> {
-    pub(super) fn new(context: &PluginContext<D>) -> Result<Self> {
-        let settings = context.settings.failover.clone();
+    pub(super) fn new(context: &PluginContext<D>, settings: FailoverSettings) -> Result<Self> {
         Ok(Self {
             driver: Arc::clone(&context.driver),
             topology: Arc::clone(&context.topology),

@@ -18,9 +18,9 @@ async fn logical_with(
     plugins: &str,
     script: developer::Script,
 ) -> (Connector<NullDriver>, Logical<NullDriver>, Arc<Slot>) {
-    let config = Config::from_pairs([("plugins", plugins), ("dialect", "pg")]).unwrap();
+    let config = Config::from_pairs([("plugins", plugins), ("dialect", "pg")]);
     let hosts = ["a.example", "b.example"].map(|name| HostKey::new(name, 5432).unwrap());
-    let builder = Connector::builder(NullDriver, config.settings().unwrap(), hosts.to_vec());
+    let builder = Connector::builder(NullDriver, config, hosts.to_vec());
     let connector = builder.developer_script(script).build().unwrap();
     let connection = connector.connect().await.unwrap();
     let slot = Arc::clone(connection.slot());
@@ -128,7 +128,7 @@ async fn calls_that_fail_together_share_a_failover_that_finds_nothing() {
     for error in futures_util::future::join_all(all).await {
         assert_eq!(error.kind(), ErrorKind::Failover(FailoverOutcome::Failed));
     }
-    let limit = connector.settings().failover.timeout;
+    let limit = connector.settings().get::<FailoverSettings>().unwrap().timeout;
     assert!(started.elapsed() < limit * 2, "{:?}", started.elapsed());
     // Whoever calls later looks again.
     let later =

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Done, Main, Monitor, SHORT_PATIENCE};
-use crate::config::settings::MonitoringPriority;
 use crate::error::{ErrorKind, Result};
 use crate::host::{HostKey, Role};
+use crate::topology::MonitoringPriority;
 use crate::topology::cluster::{Verify, answers};
 use crate::topology::reading::{Reading, read_within};
 use crate::topology::round::Round;

@@ -6,7 +6,6 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::config::settings::MonitoringPriority;
 use crate::error::{DriverClass, Error, ErrorKind, Phase};
 use crate::events::Event;
 use crate::host::{Availability, HostKey, Role};
@@ -14,6 +13,7 @@ use crate::probe::{MonitorKind, Probe, Prober};
 use crate::services::Services;
 use crate::table::Table;
 use crate::testing::cluster::{FakeCluster, Reach};
+use crate::topology::MonitoringPriority;
 use crate::topology::SnapshotSource;
 use crate::topology::cluster::{Cluster, ClusterSession, ClusterStatus, Mode, Verify};
 use crate::topology::reading::read;

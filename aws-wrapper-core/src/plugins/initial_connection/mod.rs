@@ -15,16 +15,20 @@
 //! **Cost.** One round trip on Aurora where the endpoint implies a role; none where the server tells its role while
 //! connecting (community PostgreSQL 14 and later).
 
+mod settings;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::config::settings::EndpointRole;
+pub use self::settings::{EndpointRole, InitialConnectionSettings};
+use crate::config::values::FromValues;
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::endpoint::{Endpoint, EndpointKind};
 use crate::error::{Error, Result};
 use crate::host::Role;
-use crate::plugin::{ConnectionPlugin, Connects, Next, PluginContext, Subscriptions};
+use crate::plugin::{ConnectionPlugin, Connects, Next, Place, PluginContext, PluginFactory, Subscriptions};
 use crate::plugins::verified::{Rules, Substitute, VerifiedConnect};
 use crate::registry::Purpose;
 use crate::select::selector;
@@ -38,8 +42,18 @@ pub struct InitialConnection<D: DriverDialect> {
 }
 
 impl<D: DriverDialect> InitialConnection<D> {
+    /// How it is registered.
+    pub const fn factory() -> PluginFactory<D> {
+        PluginFactory::new("initial_connection", |context| Ok(Arc::new(Self::new(context)?)))
+            .with_aliases(&["auroraInitialConnectionStrategy"])
+            .with_place(Place::Weight(500))
+            .with_topology()
+            .with_parameters(settings::PARAMETERS)
+            .with_check(|values| InitialConnectionSettings::from_values(values).map(drop))
+    }
+
     pub(crate) fn new(context: &PluginContext<D>) -> Result<Self> {
-        let settings = &context.settings.initial_connection;
+        let settings = context.settings::<InitialConnectionSettings>()?;
         let endpoint = context.topology.endpoint();
         let substitute = substitution(endpoint, settings.substitution_role)?;
         let verify = verification(endpoint, settings.verify_role)?;
@@ -76,7 +90,7 @@ impl<D: DriverDialect> ConnectionPlugin<D> for InitialConnection<D> {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions { connects: Connects::Application, ..Subscriptions::default() }
+        Subscriptions::none().connects(Connects::Application)
     }
 
     async fn connect(&self, request: &mut ConnectRequest, next: Next<'_, D>) -> Result<D::Connection> {

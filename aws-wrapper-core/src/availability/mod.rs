@@ -4,13 +4,16 @@
 //! forgotten `STATE_LIFE` after the last failure, so that a host nobody tries does not stay out for ever. The count
 //! of failures outlives it, because the pauses of an exponential back-off can be longer than that.
 
+mod settings;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::config::settings::{AvailabilitySettings, AvailabilityStrategyKind};
+pub(crate) use self::settings::PARAMETERS;
+pub use self::settings::{AvailabilitySettings, AvailabilityStrategyKind};
 use crate::host::{Availability, HostKey};
 
 /// What is known of the hosts' availability. Shared by all connections of one `Services` value.
