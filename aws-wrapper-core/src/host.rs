@@ -6,25 +6,22 @@ use std::sync::Arc;
 
 /// A text that names no host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not accepted; expected {accepted}")]
-pub struct InvalidHost {
-    text: String,
-    accepted: &'static str,
-}
+#[error("`{}` is not accepted; expected {}", .0.0, .0.1)]
+pub struct InvalidHost(Box<(String, &'static str)>);
 
 impl InvalidHost {
     fn new(text: &str, accepted: &'static str) -> Self {
-        Self { text: text.to_owned(), accepted }
+        Self(Box::new((text.to_owned(), accepted)))
     }
 
     /// What was given.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.0
     }
 
     /// What would be accepted.
     pub fn accepted(&self) -> &'static str {
-        self.accepted
+        self.0.1
     }
 }
 

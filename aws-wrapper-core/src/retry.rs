@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::error::{Error, ErrorKind, RetryAdvice, TransactionOutcome};
+use crate::plugin::Intent;
 use crate::session::transaction::TransactionState;
 
 /// How often and when a retry helper runs its work again.
@@ -151,8 +152,8 @@ pub trait Attempt {
     /// Why it fails.
     type Error: Failure;
 
-    /// Tries once.
-    fn attempt(&mut self) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+    /// Tries once; the calls of this run carry `intent`.
+    fn attempt(&mut self, intent: Intent) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
 }
 
 /// Tries until it goes well or `policy` does not permit another run.
@@ -165,7 +166,7 @@ pub trait Attempt {
 pub async fn run<A: Attempt>(policy: RetryPolicy, work: Work, mut attempt: A) -> Result<A::Output, A::Error> {
     let mut runs = 0;
     loop {
-        let error = match attempt.attempt().await {
+        let error = match attempt.attempt(Intent::of_run(policy.idempotent, runs + 1)).await {
             Ok(output) => return Ok(output),
             Err(error) => error,
         };
@@ -255,7 +256,7 @@ mod tests {
         type Output = usize;
         type Error = Error;
 
-        async fn attempt(&mut self) -> Result<usize, Error> {
+        async fn attempt(&mut self, _intent: Intent) -> Result<usize, Error> {
             self.0.pop().map_or(Ok(self.0.len()), Err)
         }
     }

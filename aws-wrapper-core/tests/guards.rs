@@ -8,8 +8,7 @@ use std::task::Poll;
 
 use allocation_counter::{AllocationInfo, measure};
 use aws_wrapper_core::config::Config;
-use aws_wrapper_core::connector::Settings;
-use aws_wrapper_core::connector::{Builder, Connector};
+use aws_wrapper_core::connector::{Builder, Connector, Settings};
 use aws_wrapper_core::dialect::DatabaseDialect;
 use aws_wrapper_core::driver::ConnectRequest;
 use aws_wrapper_core::error::Error;

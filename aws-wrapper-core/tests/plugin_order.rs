@@ -13,7 +13,7 @@ use aws_wrapper_core::driver::ConnectRequest;
 use aws_wrapper_core::error::{DriverClass, Error, ErrorKind, Result};
 use aws_wrapper_core::method::{Method, MethodSet};
 use aws_wrapper_core::plugin::{
-    Call, ConnectionPlugin, Connects, Next, Place, Recovery, Step, Subscriptions,
+    Call, CallOutcome, ConnectionPlugin, Connects, Next, Place, Recovery, Step, Subscriptions,
 };
 use aws_wrapper_core::testing::cluster::Reach;
 use aws_wrapper_core::testing::driver::{FakeClient, FakeConnection, FakeDriver, On, Outcome};
@@ -118,7 +118,7 @@ impl ConnectionPlugin<FakeDriver> for Witness {
         }
     }
 
-    fn after(&self, _call: &Call<'_, FakeDriver>) {
+    fn after(&self, _call: &Call<'_, FakeDriver>, _outcome: &CallOutcome) {
         self.saw("after");
     }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use aws_wrapper_core::error::{RetryAdvice, TransactionOutcome};
 use aws_wrapper_core::host::Role;
+use aws_wrapper_core::plugin::Intent;
 use aws_wrapper_core::retry::{Attempt, Failure, RetryPolicy, Work, run};
 
 use crate::adapter::Adapter;
@@ -66,7 +67,7 @@ where
     type Output = T;
     type Error = Error;
 
-    async fn attempt(&mut self) -> Result<T, Error> {
+    async fn attempt(&mut self, _intent: Intent) -> Result<T, Error> {
         let object = match self.role {
             Role::Writer => self.pool.writer().await?,
             Role::Reader => self.pool.reader().await?,

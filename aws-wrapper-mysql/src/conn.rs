@@ -10,7 +10,7 @@ use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::error::{DriverClass, ErrorKind};
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
-use aws_wrapper_core::plugin::Call;
+use aws_wrapper_core::plugin::{Call, Intent};
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::session::SessionChange;
 use aws_wrapper_core::session::transaction::TransactionState;
@@ -70,16 +70,35 @@ pub struct Conn {
     pub(crate) infile_handler: Option<Handler>,
     /// Only in a handle: it stays on one connection, for as long as its run.
     pub(crate) pass: Option<Pass>,
+    /// What a retry helper says of the calls of a handle.
+    pub(crate) intent: Intent,
 }
 
-/// One exchange on a connection that is ready, inside the plugins: `$exchange` is a future on the driver's connection,
-/// `$finish` says what becomes of the connection and of the answer.
+/// One exchange on a connection that is ready, inside the plugins. When they have let it pass, a connection that waits by then is
+/// put to use; `$bind` is what the call has to know of the connection it goes out on, `$exchange` is a future on the driver's
+/// connection, `$finish` says what becomes of the connection and of the answer.
 macro_rules! exchange {
-    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr, |$taken:ident, $result:ident| $finish:expr) => {{
-        let (lane, link) = (&*$conn.physical.lane, &*$conn.link);
-        let call = ::aws_wrapper_core::plugin::Call::new($method, $sql, link.logical(), lane);
+    (
+        $conn:expr, $method:expr, $sql:expr, |$physical:pat_param| $bind:expr => $bound:pat_param,
+        |$driver:ident| $exchange:expr, |$taken:ident, $result:ident| $finish:expr
+    ) => {{
+        let stays = $conn.stays();
+        let (mut place, link) = (Some(&mut $conn.physical), &*$conn.link);
+        let carrier = $crate::driver::Carrier::default();
+        let call = ::aws_wrapper_core::plugin::Call::new($method, $sql, link.logical(), &carrier)
+            .with_intent($conn.intent);
         link.pipeline()
             .call(&call, || async {
+                let physical = place.take().expect("an exchange is run once");
+                if !stays && link.logical().has_parked() {
+                    physical.adopt(link.logical());
+                }
+                let physical = &*physical;
+                let lane = &*physical.lane;
+                carrier.is(lane);
+                let $physical = physical;
+                let bound: Result<_, ::aws_wrapper_core::Error> = $bind;
+                let $bound = bound?;
                 let in_flight = lane.slot().enter();
                 let mut $taken = $crate::conn::enter(lane, &call)?;
                 let $result = {
@@ -98,12 +117,20 @@ pub(crate) use exchange;
 
 /// One call, from start to end.
 macro_rules! through {
-    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {{
+    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {
+        $crate::conn::through!($conn, $method, $sql, |_| Ok(()) => (), |$driver| $exchange)
+    };
+    (
+        $conn:expr, $method:expr, $sql:expr, |$physical:pat_param| $bind:expr => $bound:pat_param,
+        |$driver:ident| $exchange:expr
+    ) => {{
         let conn: &mut $crate::conn::Conn = $conn;
         conn.ready().await?;
         let mut last_ok = None;
-        let result = $crate::conn::exchange!(conn, $method, $sql, |$driver| $exchange, |taken, result| taken
-            .finish(result, &mut last_ok));
+        let result = $crate::conn::exchange!(
+            conn, $method, $sql, |$physical| $bind => $bound,
+            |$driver| $exchange, |taken, result| taken.finish(result, &mut last_ok)
+        );
         conn.done(last_ok, result)
     }};
 }
@@ -114,21 +141,23 @@ macro_rules! query {
     ($conn:expr, $method:expr, $query:ident, |$driver:ident, $text:ident| $exchange:expr) => {{
         let query = $query.as_query();
         let (sql, $text) = ($crate::conn::text(&query), &*query);
-        $crate::conn::through!($conn, $method, Some(&sql), |$driver| $exchange)
+        $crate::conn::through!($conn, $method, Some(&*sql), |$driver| $exchange)
     }};
 }
 pub(crate) use query;
 
 /// One call whose result borrows the driver's connection: `$exchange` opens it. The value is the driver's connection.
 macro_rules! opened {
-    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {
-        $crate::conn::opened!($conn, lend, $method, $sql, |$driver| $exchange)
-    };
-    ($conn:expr, $lend:ident, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {{
+    (
+        $conn:expr, $lend:ident, $method:expr, $sql:expr, |$physical:pat_param| $bind:expr,
+        |$driver:ident| $exchange:expr
+    ) => {{
         let conn: &mut $crate::conn::Conn = $conn;
         conn.ready().await?;
-        let result = $crate::conn::exchange!(conn, $method, $sql, |$driver| $exchange, |taken, result| taken
-            .keep_unless(result));
+        let result = $crate::conn::exchange!(
+            conn, $method, $sql, |$physical| $bind => (),
+            |$driver| $exchange, |taken, result| taken.keep_unless(result)
+        );
         match result {
             Ok(driver) => conn.physical.$lend(driver),
             Err(error) => return Err(conn.fail(error)),
@@ -174,11 +203,12 @@ impl Conn {
             told: false,
             infile_handler: None,
             pass: None,
+            intent: Intent::PLAIN,
         }
     }
 
     /// The same connection for a handle, in the same transaction if there is one.
-    pub(crate) fn share(&self, pass: Pass) -> Self {
+    pub(crate) fn share(&self, pass: Pass, intent: Intent) -> Self {
         Self {
             physical: self.physical.share(),
             link: Arc::clone(&self.link),
@@ -187,6 +217,7 @@ impl Conn {
             told: false,
             infile_handler: None,
             pass: Some(pass),
+            intent,
         }
     }
 
@@ -222,14 +253,20 @@ impl Conn {
         self.physical.slot().note_session_change(SessionChange::Lasting);
         self.ready().await?;
         let mut last_ok = None;
-        let changed =
-            exchange!(self, Method::Reset, None, |driver| driver.change_user(opts), |taken, result| taken
+        let changed = exchange!(self, Method::Reset, None, |_| Ok(()) => (), |driver| driver.change_user(opts), |taken, result| taken
                 .finish_login(result, &mut last_ok));
         self.done(last_ok, changed)?;
         self.link.logical().session().become_user(user);
         self.physical.refresh_opts();
         self.forgets_statements();
         Ok(())
+    }
+
+    /// Whether it keeps its physical connection, whatever waits: what is left of a transaction must not run outside of it, and
+    /// a handle stays where it is.
+    #[inline]
+    pub(crate) fn stays(&self) -> bool {
+        self.pass.is_some() || self.transaction.is_some_and(|id| id == self.physical.slot().id())
     }
 
     /// The statements of this connection are gone. Their numbers do not come again.

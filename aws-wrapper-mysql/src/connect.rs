@@ -4,8 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use aws_wrapper_core::driver::ConnectRequest;
-use aws_wrapper_core::driver::NetworkSettings;
+use aws_wrapper_core::driver::{ConnectRequest, NetworkSettings};
 use mysql_async::{Conn, DriverError as MysqlError, Error, OptsBuilder};
 use tokio::time::timeout_at;
 

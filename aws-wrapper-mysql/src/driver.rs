@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_wrapper_core::Error as CoreError;
-use aws_wrapper_core::driver::ConnectRequest;
-use aws_wrapper_core::driver::DriverDialect;
+use aws_wrapper_core::driver::{ConnectRequest, DriverDialect};
 use aws_wrapper_core::engine::Engine;
 use aws_wrapper_core::error::DriverClass;
 use aws_wrapper_core::host::Role;
@@ -14,6 +13,7 @@ use aws_wrapper_core::plugin::Ask;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::session::SessionChange;
 use aws_wrapper_core::table::Table;
+use crossbeam_utils::atomic::AtomicCell;
 use futures_util::future::BoxFuture;
 use mysql_async::prelude::Queryable;
 use mysql_async::{ChangeUserOpts, Conn, Opts, Row, Value};
@@ -24,6 +24,7 @@ use crate::connect;
 use crate::error::{DriverError, into_error};
 use crate::lane::Lane;
 use crate::physical::Physical;
+use crate::result::NoAsk;
 use crate::tls::Tls;
 
 /// What a connection shares with its transactions and results.
@@ -154,6 +155,26 @@ pub(crate) async fn on_lane<T>(
 }
 
 /// Asks over the connection that a call used, and put back.
+/// The connection a call went out on, for questions behind a call that failed.
+#[derive(Debug, Default)]
+pub(crate) struct Carrier<'a>(AtomicCell<Option<&'a Lane>>);
+
+impl<'a> Carrier<'a> {
+    #[inline]
+    pub(crate) fn is(&self, lane: &'a Lane) {
+        self.0.store(Some(lane));
+    }
+}
+
+impl Ask for Carrier<'_> {
+    fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Table, CoreError>> {
+        match self.0.load() {
+            Some(lane) => lane.fetch_text(sql),
+            None => NoAsk.fetch_text(sql),
+        }
+    }
+}
+
 impl Ask for Lane {
     fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Table, CoreError>> {
         Box::pin(async move {

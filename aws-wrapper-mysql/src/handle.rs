@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_wrapper_core::plugin::Intent;
 use aws_wrapper_core::registry::EndReason;
 
 use crate::conn::Conn;
@@ -56,8 +57,8 @@ impl<'a> Run<'a> {
         Self { conn, pass: Pass(Arc::new(AtomicBool::new(true))) }
     }
 
-    pub(crate) fn handle(&self) -> ConnHandle {
-        ConnHandle { conn: self.conn.share(self.pass.clone()) }
+    pub(crate) fn handle(&self, intent: Intent) -> ConnHandle {
+        ConnHandle { conn: self.conn.share(self.pass.clone(), intent) }
     }
 }
 

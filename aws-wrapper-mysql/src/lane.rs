@@ -325,6 +325,9 @@ impl Taken<'_> {
                 let conn = self.keep();
                 let ok = conn.last_ok_packet();
                 self.lane.status.note_answer(ok, self.sent, &self.lane.slot);
+                if let Some(ok) = ok {
+                    self.sent.note_rows_affected(ok.affected_rows());
+                }
                 *last_ok = ok.cloned();
                 self.lane.put_back(conn);
                 Ok(value)

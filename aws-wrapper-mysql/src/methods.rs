@@ -19,23 +19,30 @@ macro_rules! exec {
         let conn: &mut Conn = $conn;
         let (kind, $params): (_, Params) = ($statement.kind(), $params.into());
         let sql = kind.sql();
-        // The connection may change before the call is made.
-        conn.ready().await?;
-        let binding = conn.binding_for(kind)?;
-        through!(conn, $method, sql.as_deref(), |$driver| async {
+        through!(conn, $method, kind.text(sql.as_deref()), |physical| physical.binding_for(kind) => binding, |$driver| async {
             with_statement!(kind, &binding, $params, $driver, |$form| $exchange)
         })
     }};
 }
 
-/// One call whose result is read later: `$exchange` opens it on `$driver`.
+/// One call whose result is read later: `$exchange` opens it on `$driver`. `$bind` as with `exchange`.
 macro_rules! lend {
-    ($conn:expr, $method:expr, $sql:expr, |$driver:ident| $exchange:expr) => {{
+    (
+        $conn:expr, $method:expr, $sql:expr, |$physical:pat_param| $bind:expr => $bound:pat_param,
+        |$driver:ident| $exchange:expr
+    ) => {{
         let conn: &mut Conn = $conn;
         conn.ready().await?;
-        let (lane, link) = (Arc::clone(&conn.physical.lane), Arc::clone(&conn.link));
-        let call = link.pipeline().lend(owned_call($method, $sql, &link)).await.map_err(to_driver)?;
+        let link = Arc::clone(&conn.link);
+        let mut call = link.pipeline().lend(owned_call($method, $sql, &link)).await.map_err(to_driver)?;
+        if !conn.stays() && link.logical().has_parked() {
+            conn.physical.adopt(link.logical());
+        }
+        let lane = Arc::clone(&conn.physical.lane);
+        let $physical = &conn.physical;
         let opened = async {
+            let bound: Result<_, ::aws_wrapper_core::Error> = $bind;
+            let $bound = bound?;
             let in_flight = lane.slot().enter_shared();
             let mut taken = enter(&lane, call.call())?;
             let result = {
@@ -52,6 +59,7 @@ macro_rules! lend {
         };
         match opened.await {
             Ok((driver, in_flight)) => {
+                call.opened();
                 let inner = mysql_async::QueryResult::new(conn.physical.lend(driver));
                 QueryResult::new(inner, Guard::new(call, in_flight, lane, link))
             }
@@ -66,20 +74,6 @@ macro_rules! lend {
 /// What a batch does, by its first parameters: without any it is only prepared.
 pub(crate) fn batch_method<P>(first: Option<&P>) -> Method {
     if first.is_some() { Method::Execute } else { Method::Prepare }
-}
-
-impl Conn {
-    /// The connection in use, for a statement of this kind.
-    ///
-    /// # Errors
-    /// When it refuses statements of the driver's own and this is one.
-    #[expect(clippy::result_large_err, reason = "the error of the driver's own trait")]
-    fn binding_for(&self, kind: Kind<'_>) -> mysql_async::Result<Binding> {
-        if matches!(kind, Kind::Driver(_)) {
-            self.takes_numbers()?;
-        }
-        Ok(Binding::of(&self.physical))
-    }
 }
 
 macro_rules! methods {
@@ -158,7 +152,7 @@ macro_rules! methods {
             ) -> mysql_async::Result<QueryResult<'_, TextProtocol>> {
                 let ($this, query) = (self, query.as_query());
                 let sql = text(&query);
-                Ok(lend!($conn, Method::SimpleQuery, Some(&sql), |driver| async {
+                Ok(lend!($conn, Method::SimpleQuery, Some(&*sql), |_| Ok(()) => (), |driver| async {
                     driver.query_iter(&*query).await.map(drop)
                 }))
             }
@@ -179,14 +173,10 @@ macro_rules! methods {
             pub async fn prep<Q: AsQuery>(&mut self, query: Q) -> mysql_async::Result<Statement> {
                 let ($this, query) = (self, query.as_query());
                 let sql = text(&query).into_owned();
-                let conn: &mut Conn = $conn;
-                conn.ready().await?;
-                let on = Binding::of(&conn.physical);
-                through!(conn, Method::Prepare, Some(&sql), |driver| Statement::prepare(
-                    driver,
-                    on,
-                    sql.clone()
-                ))
+                through!(
+                    $conn, Method::Prepare, Some(&*sql), |physical| Ok(Binding::of(physical)) => on,
+                    |driver| Statement::prepare(driver, on, sql.clone())
+                )
             }
 
             /// Lets the server forget a statement. It need not be called: what is used least goes first.
@@ -209,7 +199,10 @@ macro_rules! methods {
                     Kind::Sql(_) | Kind::Bytes(_) => None,
                 };
                 let Some(known) = known else { return Ok(()) };
-                through!(conn, Method::Prepare, None, |driver| driver.close(known))
+                // Its number may be another statement's on a connection that has taken the place meanwhile.
+                through!(conn, Method::Prepare, None, |physical| Ok(on.is(&Binding::of(physical))) => is_there, |driver| async {
+                    if is_there { driver.close(known).await } else { Ok(()) }
+                })
             }
 
             /// Executes a statement and returns the rows of its first result.
@@ -298,11 +291,9 @@ macro_rules! methods {
                 let conn: &mut Conn = $conn;
                 let kind = statement.kind();
                 let sql = kind.sql();
-                conn.ready().await?;
-                let binding = conn.binding_for(kind)?;
                 let mut params = params.into_iter().peekable();
                 let method = batch_method(params.peek());
-                through!(conn, method, sql.as_deref(), |driver| async {
+                through!(conn, method, kind.text(sql.as_deref()), |physical| physical.binding_for(kind) => binding, |driver| async {
                     match kind {
                         Kind::Driver(statement) => driver.exec_batch(statement, params).await,
                         Kind::Sql(sql) => driver.exec_batch(sql, params).await,
@@ -337,9 +328,7 @@ macro_rules! methods {
                 let conn: &mut Conn = $conn;
                 let (kind, params): (_, Params) = (statement.kind(), params.into());
                 let sql = kind.sql();
-                conn.ready().await?;
-                let binding = conn.binding_for(kind)?;
-                Ok(lend!(conn, Method::QueryStream, sql.as_deref(), |driver| async {
+                Ok(lend!(conn, Method::QueryStream, sql.as_deref(), |physical| physical.binding_for(kind) => binding, |driver| async {
                     with_statement!(kind, &binding, params, driver, |form| async {
                         driver.exec_iter(form, params).await.map(drop)
                     })

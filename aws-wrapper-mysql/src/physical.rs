@@ -3,12 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_wrapper_core::Error as CoreError;
+use aws_wrapper_core::plugin::Logical;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::runtime::Shared;
 use mysql_async::{Conn, OkPacket, Opts};
 
 use crate::clean::LoginRoles;
+use crate::driver::MysqlDriver;
 use crate::lane::{Lane, Loss, discard};
+use crate::statement::{Binding, Kind, is_number, refused_number};
 
 /// One connection to one server: the driver's connection and what the wrapper knows about it.
 ///
@@ -67,6 +71,42 @@ impl Physical {
     /// What the registry knows about the connection.
     pub fn slot(&self) -> &Arc<Slot> {
         self.lane.slot()
+    }
+
+    /// Makes room for the connection that waits, if one does.
+    #[cold]
+    pub(crate) fn adopt(&mut self, logical: &Logical<MysqlDriver>) {
+        let mut parked = None;
+        logical.adopt(|connection| parked = Some(connection));
+        if let Some(parked) = parked {
+            *self = parked;
+        }
+    }
+
+    /// Whether it takes statements of the driver's own.
+    ///
+    /// # Errors
+    /// It does not: see [`Lane::refuse_numbers`].
+    #[inline]
+    pub(crate) fn takes_numbers(&self) -> Result<(), CoreError> {
+        if self.lane.refuses_numbers() { Err(refused_number(self.slot())) } else { Ok(()) }
+    }
+
+    /// As [`takes_numbers`](Self::takes_numbers), for what generic code executes.
+    #[inline]
+    pub(crate) fn takes<S>(&self) -> Result<(), CoreError> {
+        if self.lane.refuses_numbers() && is_number::<S>() { self.takes_numbers() } else { Ok(()) }
+    }
+
+    /// The connection, for a statement of this kind.
+    ///
+    /// # Errors
+    /// When it refuses statements of the driver's own and this is one.
+    pub(crate) fn binding_for(&self, kind: Kind<'_>) -> Result<Binding, CoreError> {
+        if matches!(kind, Kind::Driver(_)) {
+            self.takes_numbers()?;
+        }
+        Ok(Binding::of(self))
     }
 
     /// Another user may have other options.

@@ -38,7 +38,7 @@ macro_rules! queryable {
                 async move {
                     let ($this, query) = (self, query.as_query());
                     let sql = text(&query);
-                    let driver = opened!($conn, Method::SimpleQuery, Some(&sql), |driver| async {
+                    let driver = opened!($conn, lend, Method::SimpleQuery, Some(&*sql), |_| Ok(()), |driver| async {
                         driver.query_iter(&*query).await.map(drop)
                     });
                     Ok(mysql_async::QueryResult::new(driver))
@@ -54,10 +54,10 @@ macro_rules! queryable {
                     let ($this, query) = (self, query.as_query());
                     let sql = text(&query);
                     let conn: &mut Conn = $conn;
-                    conn.ready().await?;
-                    conn.takes_numbers()?;
-                    let statement =
-                        through!(conn, Method::Prepare, Some(&sql), |driver| driver.prep(&*query))?;
+                    let statement = through!(
+                        conn, Method::Prepare, Some(&*sql), |physical| physical.takes_numbers() => (),
+                        |driver| driver.prep(&*query)
+                    )?;
                     conn.link.logical().session().handed_out(statement.id());
                     Ok(statement)
                 }
@@ -67,13 +67,10 @@ macro_rules! queryable {
             fn close(&mut self, statement: mysql_async::Statement) -> Answer<'_, ()> {
                 async move {
                     let $this = self;
-                    let conn: &mut Conn = $conn;
-                    conn.ready().await?;
-                    if conn.physical.lane.refuses_numbers() {
-                        // It went with its connection.
-                        return Ok(());
-                    }
-                    through!(conn, Method::Prepare, None, |driver| driver.close(statement))
+                    // One that was prepared on another connection went with it.
+                    through!($conn, Method::Prepare, None, |physical| Ok(physical.takes_numbers().is_ok()) => is_there, |driver| async {
+                        if is_there { driver.close(statement).await } else { Ok(()) }
+                    })
                 }
                 .boxed()
             }
@@ -91,10 +88,8 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
-                    conn.ready().await?;
-                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
-                    let driver = opened!(conn, Method::QueryStream, sql, |driver| async {
+                    let driver = opened!(conn, lend, Method::QueryStream, sql, |physical| physical.takes::<S>(), |driver| async {
                         driver.exec_iter(statement, params).await.map(drop)
                     });
                     Ok(mysql_async::QueryResult::new(driver))
@@ -112,12 +107,10 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
-                    conn.ready().await?;
-                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
                     let mut params = params.into_iter().peekable();
                     let method = batch_method(params.peek());
-                    through!(conn, method, sql, |driver| driver.exec_batch(statement, params))
+                    through!(conn, method, sql, |physical| physical.takes::<S>() => (), |driver| driver.exec_batch(statement, params))
                 }
                 .boxed()
             }
@@ -181,10 +174,8 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
-                    conn.ready().await?;
-                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
-                    through!(conn, Method::Query, sql, |driver| driver.exec(statement, params))
+                    through!(conn, Method::Query, sql, |physical| physical.takes::<S>() => (), |driver| driver.exec(statement, params))
                 }
                 .boxed()
             }
@@ -198,10 +189,8 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
-                    conn.ready().await?;
-                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
-                    through!(conn, Method::Query, sql, |driver| driver.exec_first(statement, params))
+                    through!(conn, Method::Query, sql, |physical| physical.takes::<S>() => (), |driver| driver.exec_first(statement, params))
                 }
                 .boxed()
             }
@@ -223,10 +212,8 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
-                    conn.ready().await?;
-                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
-                    through!(conn, Method::Query, sql, |driver| driver
+                    through!(conn, Method::Query, sql, |physical| physical.takes::<S>() => (), |driver| driver
                         .exec_fold(statement, params, init, fold))
                 }
                 .boxed()
@@ -240,10 +227,8 @@ macro_rules! queryable {
                 async move {
                     let $this = self;
                     let conn: &mut Conn = $conn;
-                    conn.ready().await?;
-                    conn.takes::<S>()?;
                     let sql = conn.text_of_unknown();
-                    through!(conn, Method::Execute, sql, |driver| driver.exec_drop(statement, params))
+                    through!(conn, Method::Execute, sql, |physical| physical.takes::<S>() => (), |driver| driver.exec_drop(statement, params))
                 }
                 .boxed()
             }

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use aws_wrapper_core::Error as CoreError;
+use aws_wrapper_core::plugin::Intent;
 use aws_wrapper_core::retry::{Attempt, RetryPolicy, Work, run};
 use mysql_async::TxOpts;
 
@@ -102,10 +103,10 @@ where
     type Output = T;
     type Error = CoreError;
 
-    async fn attempt(&mut self) -> Result<T, CoreError> {
+    async fn attempt(&mut self, intent: Intent) -> Result<T, CoreError> {
         self.conn.ready().await.map_err(into_core)?;
         let run = Run::new(self.conn);
-        (self.work)(run.handle()).await.map_err(into_core)
+        (self.work)(run.handle(intent)).await.map_err(into_core)
     }
 }
 
@@ -124,12 +125,12 @@ where
     type Output = T;
     type Error = CoreError;
 
-    async fn attempt(&mut self) -> Result<T, CoreError> {
+    async fn attempt(&mut self, intent: Intent) -> Result<T, CoreError> {
         let begun = crate::Transaction::begin(self.conn, &self.options).await;
         // An error drops the transaction, which rolls it back.
         let mut transaction = begun.map_err(into_core)?;
         let run = Run::new(transaction.conn());
-        let done = (self.work)(run.handle()).await;
+        let done = (self.work)(run.handle(intent)).await;
         drop(run);
         let value = done.map_err(into_core)?;
         transaction.commit().await.map_err(into_core)?;

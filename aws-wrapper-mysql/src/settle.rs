@@ -14,7 +14,6 @@ use crate::conn::{Conn, enter, exchange, failed};
 use crate::driver::on_lane;
 use crate::error::to_driver;
 use crate::lane::{Lane, Loss};
-use crate::statement::{is_number, refused_number};
 
 impl Conn {
     /// Brings the connection into a state in which a call can be made: usually it is.
@@ -26,10 +25,8 @@ impl Conn {
             && !self.physical.lane.status().is_remarkable();
         let is_usual = match &self.pass {
             None => {
-                !self.link.logical().has_parked()
-                    && self.rollback_due.is_none()
-                    && self.infile_handler.is_none()
-                    && !slot.has_ended()
+                // A connection that waits is put to use when the call goes out.
+                self.rollback_due.is_none() && self.infile_handler.is_none() && !slot.has_ended()
             }
             // A handle stays on its connection.
             Some(pass) => pass.is_valid(),
@@ -51,24 +48,6 @@ impl Conn {
         (self.transaction == Some(slot.id())).then(|| self.physical.lane.status().end(slot)).flatten()
     }
 
-    /// Whether the connection in use takes statements of the driver's own.
-    ///
-    /// # Errors
-    /// It does not: see [`Lane::refuse_numbers`].
-    #[inline]
-    #[expect(clippy::result_large_err, reason = "the error of the driver's own trait")]
-    pub(crate) fn takes_numbers(&self) -> mysql_async::Result<()> {
-        let lane = &self.physical.lane;
-        if lane.refuses_numbers() { Err(to_driver(refused_number(lane.slot()))) } else { Ok(()) }
-    }
-
-    /// As [`takes_numbers`](Self::takes_numbers), for what generic code executes.
-    #[inline]
-    #[expect(clippy::result_large_err, reason = "the error of the driver's own trait")]
-    pub(crate) fn takes<S>(&self) -> mysql_async::Result<()> {
-        if self.physical.lane.refuses_numbers() && is_number::<S>() { self.takes_numbers() } else { Ok(()) }
-    }
-
     /// Brings the connection into a state that is known.
     pub(crate) async fn settle(&mut self) -> mysql_async::Result<()> {
         self.physical.reclaim();
@@ -78,7 +57,7 @@ impl Conn {
         // What is left of a transaction must not run outside of it: its calls fail on the lost connection. So do those of a
         // handle.
         if self.transaction != Some(self.physical.slot().id()) && self.pass.is_none() {
-            self.adopt();
+            self.physical.adopt(self.link.logical());
             if self.physical.slot().has_ended() && self.may_replace() {
                 self.physical = self.link.connect().await.map_err(to_driver)?;
                 self.told = false;
@@ -100,21 +79,13 @@ impl Conn {
         Ok(())
     }
 
-    /// Puts the connection that waits to use.
-    pub(crate) fn adopt(&mut self) {
-        let mut parked = None;
-        self.link.logical().adopt(|connection| parked = Some(connection));
-        if let Some(parked) = parked {
-            self.physical = parked;
-        }
-    }
-
     /// Asks for the state of the transaction if it is not known, and reads what is left of a result.
     async fn ask(&mut self) -> mysql_async::Result<()> {
         let slot = self.physical.slot();
         if slot.has_ended() || slot.transaction() != TransactionState::Unknown {
             return Ok(());
         }
+        // On the connection in question, whatever waits.
         let (lane, link) = (&*self.physical.lane, &*self.link);
         let call = Call::new(Method::Ping, None, link.logical(), lane);
         let answer = link.pipeline().call(&call, || async {
@@ -142,7 +113,7 @@ impl Conn {
     /// The connection is gone; a later call may still find another one.
     pub async fn probe(&mut self) -> crate::Result<()> {
         self.physical.reclaim();
-        self.adopt();
+        self.physical.adopt(self.link.logical());
         let lane = &self.physical.lane;
         let in_flight = lane.slot().enter();
         let answer = on_lane(lane, async |conn| ask_behind_rest(conn, lane).await).await;
@@ -175,6 +146,7 @@ impl Conn {
                 self,
                 Method::Rollback,
                 Some("ROLLBACK"),
+                |_| Ok(()) => (),
                 |driver| driver.query_drop("ROLLBACK"),
                 |taken, result| taken.finish(result, &mut None)
             );

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::engine::Engine;
 use aws_wrapper_core::error::ErrorKind;
+use aws_wrapper_core::plugin::Text;
 use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::session::StatementKind;
 use aws_wrapper_core::session::lexer;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Column, Conn};
@@ -30,6 +32,8 @@ struct Logical {
     first_on: Binding,
     /// The server does not know it there any more.
     is_forgotten: AtomicBool,
+    /// What it is for, once a plugin has asked.
+    purpose: OnceLock<StatementKind>,
 }
 
 /// A connection as it was when a statement was prepared on it.
@@ -45,7 +49,7 @@ impl Binding {
         Self { slot: Arc::downgrade(physical.slot()), generation: physical.generation }
     }
 
-    fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         Weak::ptr_eq(&self.slot, &other.slot) && self.generation == other.generation
     }
 }
@@ -58,7 +62,13 @@ impl Statement {
         sql: String,
     ) -> mysql_async::Result<Self> {
         let first = conn.prep(sql.as_str()).await?;
-        Ok(Self(Arc::new(Logical { sql, first, first_on, is_forgotten: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Logical {
+            sql,
+            first,
+            first_on,
+            is_forgotten: AtomicBool::new(false),
+            purpose: OnceLock::new(),
+        })))
     }
 
     /// The text, with its named parameters.
@@ -139,6 +149,18 @@ pub enum Kind<'a> {
 }
 
 impl<'a> Kind<'a> {
+    /// The text, as a call has it.
+    #[inline]
+    pub(crate) fn text<'t>(self, sql: Option<&'t str>) -> Text<'t>
+    where
+        'a: 't,
+    {
+        match self {
+            Kind::Statement(statement) => Text::of_statement(statement.sql(), &statement.0.purpose),
+            _ => sql.into(),
+        }
+    }
+
     /// The text, where it is known.
     pub(crate) fn sql(self) -> Option<Cow<'a, str>> {
         match self {

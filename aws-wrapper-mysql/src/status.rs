@@ -26,15 +26,25 @@ pub(crate) struct Sent<'a> {
     method: Method,
     /// `None` where the driver's trait does not show it.
     sql: Option<&'a str>,
+    /// `None` for a question of the wrapper's own.
+    call: Option<&'a Call<'a, MysqlDriver>>,
 }
 
 impl<'a> Sent<'a> {
     /// A question of the wrapper's own: it changes nothing.
-    pub(crate) const QUESTION: Sent<'static> = Sent { method: Method::Ping, sql: Some("select") };
+    pub(crate) const QUESTION: Sent<'static> = Sent { method: Method::Ping, sql: Some("select"), call: None };
 
     #[inline]
     pub(crate) fn of(call: &'a Call<'_, MysqlDriver>) -> Self {
-        Self { method: call.method(), sql: call.sql() }
+        Self { method: call.method(), sql: call.sql(), call: Some(call) }
+    }
+
+    /// The server has told how many rows were changed.
+    #[inline]
+    pub(crate) fn note_rows_affected(self, rows: u64) {
+        if let Some(call) = self.call {
+            call.note_rows_affected(rows);
+        }
     }
 
     /// The server's answer to a PREPARE has no flags, but the driver takes it for one that has.

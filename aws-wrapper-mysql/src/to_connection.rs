@@ -15,11 +15,16 @@ use crate::transaction::Transaction;
 impl<'a> ToConnection<'a, 'static> for &'a mut Conn {
     fn to_connection(self) -> ToConnectionResult<'a, 'static> {
         let opening = async move {
-            self.ready().await?;
-            // What is executed there is not seen here: it may be a statement of the driver's own.
-            self.takes_numbers()?;
             let sql = self.text_of_unknown();
-            let driver = opened!(self, lend_abroad, Method::QueryStream, sql, |_driver| async { Ok(()) });
+            // What is executed there is not seen here: it may be a statement of the driver's own.
+            let driver = opened!(
+                self,
+                lend_abroad,
+                Method::QueryStream,
+                sql,
+                |physical| physical.takes_numbers(),
+                |_driver| async { Ok(()) }
+            );
             Ok(driver.into())
         };
         ToConnectionResult::Mediate(opening.boxed())

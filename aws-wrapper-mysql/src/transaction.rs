@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use aws_wrapper_core::error::ErrorKind;
 use aws_wrapper_core::method::Method;
+use aws_wrapper_core::plugin::{BeginOptions, Text};
 use aws_wrapper_core::registry::Ending;
 use aws_wrapper_core::session::transaction::TransactionState;
 use mysql_async::prelude::Queryable as _;
@@ -36,7 +37,8 @@ impl<'a> Transaction<'a> {
             return Err(MysqlError::NestedTransaction.into());
         }
         let sql = begin_sql(options);
-        through!(&mut *conn, Method::Begin, Some(&sql), |driver| driver.query_drop(&sql))?;
+        let text = Text::of_begin(Some(&sql), BeginOptions::read_only(options.readonly()));
+        through!(&mut *conn, Method::Begin, text, |driver| driver.query_drop(&sql))?;
         conn.transaction = Some(conn.physical.slot().id());
         Ok(Self { conn, is_over: false })
     }

@@ -7,7 +7,7 @@ use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::error::Result;
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
-use aws_wrapper_core::plugin::{Ask, Call};
+use aws_wrapper_core::plugin::{Ask, Call, Intent};
 use aws_wrapper_core::registry::{Ending, Slot};
 use aws_wrapper_core::retry::expired;
 use aws_wrapper_core::session::SessionChange;
@@ -47,12 +47,14 @@ use crate::transaction::{Transaction, TransactionBuilder};
 pub struct Client {
     current: Current,
     pub(crate) shared: Arc<Shared>,
+    /// What a retry helper says of the calls of a handle.
+    intent: Intent,
 }
 
 /// One call: `$exchange` runs on the connection of the moment, inside the plugins.
 macro_rules! through {
     ($self:ident, $method:expr, $sql:expr, |$physical:ident| $exchange:expr) => {{
-        let call = Call::new($method, $sql, $self.shared.logical(), $self);
+        let call = Call::new($method, $sql, $self.shared.logical(), $self).with_intent($self.intent);
         $self
             .shared
             .pipeline()
@@ -65,11 +67,31 @@ macro_rules! through {
     }};
 }
 
+/// As `through`, for an exchange that says how many rows it changed.
+macro_rules! changing {
+    ($self:ident, $method:expr, $sql:expr, |$physical:ident| $exchange:expr) => {{
+        let call = Call::new($method, $sql, $self.shared.logical(), $self).with_intent($self.intent);
+        $self
+            .shared
+            .pipeline()
+            .call(&call, || async {
+                let $physical = $self.now(&call)?;
+                let in_flight = $physical.slot().enter();
+                let changed = in_flight.end(checked!($exchange, $physical.slot(), &call));
+                call.kept($physical.slot(), changed.inspect(|rows| call.note_rows_affected(*rows)))
+            })
+            .await
+    }};
+}
+
 /// One call with a statement: `$driver` is the driver's form of `$statement`.
 macro_rules! execute {
-    ($self:ident, $method:expr, $statement:ident, |$client:ident, $driver:ident| $exchange:expr) => {{
+    ($self:ident, $method:expr, $statement:ident, |$client:ident, $driver:ident| $exchange:expr) => {
+        execute!(through, $self, $method, $statement, |$client, $driver| $exchange)
+    };
+    ($way:ident, $self:ident, $method:expr, $statement:ident, |$client:ident, $driver:ident| $exchange:expr) => {{
         let kind = $statement.kind();
-        through!($self, $method, kind.sql(), |physical| {
+        $way!($self, $method, kind.text(), |physical| {
             let $client = &physical.client;
             with_statement!(kind, $client, physical.slot(), &physical.statements, |$driver| $exchange)
         })
@@ -80,7 +102,7 @@ macro_rules! execute {
 macro_rules! lend {
     ($self:ident, $method:expr, $sql:expr, |$physical:ident| $exchange:expr, $wrap:expr) => {{
         let pipeline = $self.shared.pipeline();
-        let call = pipeline.lend(owned_call($method, $sql, &$self.shared)).await?;
+        let mut call = pipeline.lend(owned_call($method, $sql, &$self.shared)).await?;
         let opened = async {
             let $physical = $self.now(call.call())?;
             let in_flight = $physical.slot().enter_shared();
@@ -91,6 +113,7 @@ macro_rules! lend {
         };
         match opened.await {
             Ok((opened, in_flight, lease)) => {
+                call.opened();
                 Ok($wrap(opened, Lent::new(call, in_flight, lease, Arc::clone(&$self.shared))))
             }
             Err(error) => Err(Box::pin(call.recover(pipeline, error)).await),
@@ -102,7 +125,7 @@ impl Client {
     pub(crate) fn new(core: CoreConnector<PgDriver>, physical: Physical, role: Option<Role>) -> Self {
         let shared = Shared::new(core, physical.slot(), role);
         physical.delivery.to(shared.logical().session().inbox());
-        Self { current: Current::new(physical), shared: Arc::new(shared) }
+        Self { current: Current::new(physical), shared: Arc::new(shared), intent: Intent::PLAIN }
     }
 
     /// Begins a transaction. It is rolled back unless [`Transaction::commit`] is called.
@@ -286,7 +309,9 @@ impl Client {
     where
         T: ?Sized + ToStatement,
     {
-        execute!(self, Method::Execute, statement, |client, driver| client.execute(driver, params).await)
+        execute!(changing, self, Method::Execute, statement, |client, driver| client
+            .execute(driver, params)
+            .await)
     }
 
     /// Executes SQL with typed parameters; one round trip, nothing is prepared.
@@ -295,7 +320,7 @@ impl Client {
         statement: &str,
         params: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<u64> {
-        through!(self, Method::Execute, Some(statement), |physical| {
+        changing!(self, Method::Execute, Some(statement), |physical| {
             physical.client.execute_typed(statement, params).await
         })
     }
@@ -309,7 +334,7 @@ impl Client {
         I::IntoIter: ExactSizeIterator,
     {
         let kind = statement.kind();
-        through!(self, Method::Execute, kind.sql(), |physical| {
+        changing!(self, Method::Execute, kind.text(), |physical| {
             let client = &physical.client;
             with_statement!(kind, client, physical.slot(), &physical.statements, params, |driver, params| {
                 client.execute_raw(driver, params).await
@@ -491,10 +516,11 @@ impl Client {
     }
 
     /// The time of a handle on the connection in use.
-    pub(crate) fn run(&self) -> Result<Run> {
+    pub(crate) fn run(&self, intent: Intent) -> Result<Run> {
         drop(self.newest()?);
         let physical = self.current.share().ok_or_else(expired)?;
-        Ok(Run::new(Self { current: Current::of_handle(physical), shared: Arc::clone(&self.shared) }))
+        let current = Current::of_handle(physical);
+        Ok(Run::new(Self { current, shared: Arc::clone(&self.shared), intent }))
     }
 
     /// The time of this handle is over.
@@ -518,13 +544,18 @@ impl Client {
         }
     }
 
-    /// The newest connection as a whole, and what goes with it, borrowed apart.
-    pub(crate) async fn exclusive(&mut self) -> Result<(&mut Physical, &Arc<Shared>)> {
+    /// Makes the newest connection one that can be borrowed as a whole.
+    pub(crate) async fn exclusive(&mut self) -> Result<()> {
         if !self.current.fold(self.shared.logical()) {
             let fresh = self.shared.connect().await?;
             self.current.set_base(fresh);
         }
-        Ok((self.current.base_mut(), &self.shared))
+        Ok(())
+    }
+
+    /// The connection in use and what stays when it is replaced, borrowed apart.
+    pub(crate) fn parts(&mut self) -> (&mut Current, &Arc<Shared>) {
+        (&mut self.current, &self.shared)
     }
 }
 

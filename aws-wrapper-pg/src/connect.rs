@@ -8,8 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_wrapper_core::driver::ConnectRequest;
-use aws_wrapper_core::driver::NetworkSettings;
+use aws_wrapper_core::driver::{ConnectRequest, NetworkSettings};
 use aws_wrapper_core::error::DriverClass;
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::registry::{EndReason, Slot};

@@ -5,6 +5,7 @@ use std::future::Future;
 
 use aws_wrapper_core::error::{Error, Result};
 use aws_wrapper_core::method::Method;
+use aws_wrapper_core::plugin::Intent;
 use aws_wrapper_core::retry::{Attempt, RetryPolicy, Work, run};
 use aws_wrapper_core::session::transaction::TransactionState;
 use tokio_postgres::IsolationLevel;
@@ -143,8 +144,8 @@ where
     type Output = T;
     type Error = Error;
 
-    async fn attempt(&mut self) -> Result<T> {
-        let run = self.client.run()?;
+    async fn attempt(&mut self, intent: Intent) -> Result<T> {
+        let run = self.client.run(intent)?;
         (self.work)(run.handle()).await
     }
 }
@@ -164,8 +165,8 @@ where
     type Output = T;
     type Error = Error;
 
-    async fn attempt(&mut self) -> Result<T> {
-        let run = self.client.run()?;
+    async fn attempt(&mut self, intent: Intent) -> Result<T> {
+        let run = self.client.run(intent)?;
         let open = Open::begin(&run, &self.begin).await?;
         let value = (self.work)(run.handle()).await?;
         open.commit().await?;

@@ -5,9 +5,11 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use aws_wrapper_core::plugin::Text;
 use aws_wrapper_core::registry::Slot;
+use aws_wrapper_core::session::StatementKind;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Column};
 
@@ -32,6 +34,8 @@ struct Logical {
     origin: Origin,
     /// Of text and types.
     hash: u64,
+    /// What it is for, once a plugin has asked.
+    purpose: OnceLock<StatementKind>,
 }
 
 /// Where a statement was prepared first.
@@ -78,7 +82,14 @@ impl Statement {
         let mut hasher = DefaultHasher::new();
         (sql, &types).hash(&mut hasher);
         let hash = hasher.finish();
-        Ok(Self(Arc::new(Logical { sql: sql.to_owned(), types, first, origin, hash })))
+        Ok(Self(Arc::new(Logical {
+            sql: sql.to_owned(),
+            types,
+            first,
+            origin,
+            hash,
+            purpose: OnceLock::new(),
+        })))
     }
 
     /// The types of the parameters.
@@ -211,6 +222,15 @@ pub enum Kind<'a> {
 }
 
 impl<'a> Kind<'a> {
+    /// The text, as a call has it.
+    #[inline]
+    pub(crate) fn text(self) -> Text<'a> {
+        match self {
+            Kind::Statement(statement) => Text::of_statement(statement.sql(), &statement.0.purpose),
+            kind => kind.sql().into(),
+        }
+    }
+
     /// The text, where it is known.
     pub(crate) fn sql(self) -> Option<&'a str> {
         match self {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use aws_wrapper_core::error::Result;
 use aws_wrapper_core::method::Method;
-use aws_wrapper_core::plugin::{Ask, Call};
+use aws_wrapper_core::plugin::{Ask, BeginOptions, Call, Text};
 use aws_wrapper_core::registry::{Ending, Slot};
+use aws_wrapper_core::retry::expired;
 use aws_wrapper_core::session::transaction::TransactionState;
 use aws_wrapper_core::table::Table;
 use bytes::Buf;
@@ -68,17 +69,26 @@ impl<'a> TransactionBuilder<'a> {
     /// # Errors
     /// When the connection is lost here nothing was lost with it: begin again.
     pub async fn start(self) -> Result<Transaction<'a>> {
-        let (physical, shared) = self.client.exclusive().await?;
-        let call = Call::new(Method::Begin, None, shared.logical(), &NoAsk);
-        let at = At {
-            lease: &physical.lease,
-            dialled: &physical.dialled,
-            statements: &physical.statements,
-            shared,
-            is_nested: false,
-        };
-        let driver = &mut physical.client;
+        // So that a call that was forgotten is no obstacle, and the connection can be borrowed as a whole.
+        self.client.exclusive().await?;
+        let (current, shared) = self.client.parts();
+        let text = Text::of_begin(None, BeginOptions::read_only(self.read_only));
+        let call = Call::new(Method::Begin, text, shared.logical(), &NoAsk);
+        let mut current = Some(current);
         let began = shared.pipeline().call(&call, || async {
+            // It is: the exchange runs once.
+            let Some(current) = current.take() else { return Err(expired()) };
+            // A connection that waits by now carries the call.
+            current.fold(shared.logical());
+            let physical = current.base_mut();
+            let at = At {
+                lease: &physical.lease,
+                dialled: &physical.dialled,
+                statements: &physical.statements,
+                shared,
+                is_nested: false,
+            };
+            let driver = &mut physical.client;
             call.uses(at.slot());
             if at.slot().has_ended() {
                 return Err(already_ended(at.slot()));
@@ -94,9 +104,10 @@ impl<'a> TransactionBuilder<'a> {
             if let Some(deferrable) = self.deferrable {
                 builder = builder.deferrable(deferrable);
             }
-            in_flight.end(checked!(builder.start().await, at.slot()))
+            let inner = in_flight.end(checked!(builder.start().await, at.slot()))?;
+            Ok((inner, at))
         });
-        let inner = began.await?;
+        let (inner, at) = began.await?;
         Ok(Transaction { open: Open(Some(at.slot())), inner, at })
     }
 }
@@ -191,20 +202,44 @@ macro_rules! through {
     }};
 }
 
+/// As `through`, for an exchange that says how many rows it changed.
+macro_rules! changing {
+    ($self:ident, $method:expr, $sql:expr, $exchange:expr) => {{
+        let at = $self.at;
+        let ask = InTransaction { client: $self.inner.client(), slot: at.slot() };
+        let call = Call::new($method, $sql, at.shared.logical(), &ask);
+        at.shared
+            .pipeline()
+            .call(&call, || async {
+                at.ready(&call)?;
+                let in_flight = at.slot().enter();
+                let changed = in_flight.end(checked!($exchange, at.slot(), &call));
+                call.kept(at.slot(), changed.inspect(|rows| call.note_rows_affected(*rows)))
+            })
+            .await
+    }};
+}
+
 /// One call with a statement: `$driver` is the driver's form of `$statement`.
 macro_rules! execute {
-    ($self:ident, $method:expr, $statement:ident, |$driver:ident| $exchange:expr) => {{
+    ($self:ident, $method:expr, $statement:ident, |$driver:ident| $exchange:expr) => {
+        execute!(through, $self, $method, $statement, |$driver| $exchange)
+    };
+    ($way:ident, $self:ident, $method:expr, $statement:ident, |$driver:ident| $exchange:expr) => {{
         let kind = $statement.kind();
-        through!($self, $method, kind.sql(), {
+        $way!($self, $method, kind.text(), {
             with_statement!(kind, $self.inner.client(), $self.at.slot(), $self.at.statements, |$driver| {
                 $exchange
             })
         })
     }};
-    ($self:ident, $method:expr, $statement:ident, $given:expr, |$driver:ident, $params:ident| $exchange:expr) => {{
+    (
+        $way:ident, $self:ident, $method:expr, $statement:ident, $given:expr,
+        |$driver:ident, $params:ident| $exchange:expr
+    ) => {{
         let kind = $statement.kind();
         let (client, slot) = ($self.inner.client(), $self.at.slot());
-        through!($self, $method, kind.sql(), {
+        $way!($self, $method, kind.text(), {
             with_statement!(kind, client, slot, $self.at.statements, $given, |$driver, $params| $exchange)
         })
     }};
@@ -215,7 +250,7 @@ macro_rules! lend {
     ($self:ident, $method:expr, $sql:expr, $exchange:expr, $wrap:expr) => {{
         let at = $self.at;
         let pipeline = at.shared.pipeline();
-        let call = pipeline.lend(owned_call($method, $sql, at.shared)).await?;
+        let mut call = pipeline.lend(owned_call($method, $sql, at.shared)).await?;
         let opened = async {
             at.ready(call.call())?;
             let in_flight = at.slot().enter_shared();
@@ -226,6 +261,7 @@ macro_rules! lend {
         };
         match opened.await {
             Ok((opened, in_flight)) => {
+                call.opened();
                 Ok($wrap(opened, Lent::new(call, in_flight, Arc::clone(at.lease), Arc::clone(at.shared))))
             }
             Err(error) => Err(Box::pin(call.recover(pipeline, error)).await),
@@ -430,7 +466,10 @@ impl Transaction<'_> {
     where
         T: ?Sized + ToStatement,
     {
-        execute!(self, Method::Execute, statement, |driver| self.inner.execute(driver, params).await)
+        execute!(changing, self, Method::Execute, statement, |driver| self
+            .inner
+            .execute(driver, params)
+            .await)
     }
 
     /// As [`Client::execute_typed`].
@@ -439,7 +478,7 @@ impl Transaction<'_> {
         statement: &str,
         params: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<u64> {
-        through!(self, Method::Execute, Some(statement), self.inner.execute_typed(statement, params).await)
+        changing!(self, Method::Execute, Some(statement), self.inner.execute_typed(statement, params).await)
     }
 
     /// As [`Client::execute_raw`].
@@ -450,7 +489,7 @@ impl Transaction<'_> {
         I: IntoIterator<Item = P>,
         I::IntoIter: ExactSizeIterator,
     {
-        execute!(self, Method::Execute, statement, params, |driver, params| self
+        execute!(changing, self, Method::Execute, statement, params, |driver, params| self
             .inner
             .execute_raw(driver, params)
             .await)
@@ -478,7 +517,7 @@ impl Transaction<'_> {
         I: IntoIterator<Item = P>,
         I::IntoIter: ExactSizeIterator,
     {
-        execute!(self, Method::Portal, statement, params, |driver, params| self
+        execute!(through, self, Method::Portal, statement, params, |driver, params| self
             .inner
             .bind_raw(driver, params)
             .await)

@@ -7,7 +7,7 @@ use aws_wrapper_core::Result;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
 use aws_wrapper_mysql::mysql_async::{Row, from_value};
-use aws_wrapper_mysql::{Conn, Connector, Error, mysql_async};
+use aws_wrapper_mysql::{Builder, Conn, Connector, Error, mysql_async};
 
 use crate::adapter::{Adapter, Session, Target};
 
@@ -15,6 +15,20 @@ use crate::adapter::{Adapter, Session, Target};
 #[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a name for a set of functions")]
 pub struct MySql;
+
+impl MySql {
+    /// A builder for a connector to `target`.
+    ///
+    /// # Errors
+    /// Those of the builder.
+    pub fn builder(target: &Target<'_>) -> Result<Builder> {
+        let builder =
+            Connector::builder().host(target.host).port(target.port).services(target.services.clone());
+        let defaults = [("user", "app"), ("password", "secret"), ("database", "app")];
+        let mut params = defaults.iter().chain(target.params);
+        Ok(params.try_fold(builder, |builder, (name, value)| builder.set(name, value))?)
+    }
+}
 
 impl Adapter for MySql {
     type Connector = Connector;
@@ -27,12 +41,7 @@ impl Adapter for MySql {
     const TASKS_PER_SESSION: usize = 0;
 
     fn connector(target: &Target<'_>) -> Result<Connector> {
-        let builder =
-            Connector::builder().host(target.host).port(target.port).services(target.services.clone());
-        let defaults = [("user", "app"), ("password", "secret"), ("database", "app")];
-        let mut params = defaults.iter().chain(target.params);
-        let set = params.try_fold(builder, |builder, (name, value)| builder.set(name, value))?;
-        Ok(set.build()?)
+        Ok(Self::builder(target)?.build()?)
     }
 
     fn call_error(error: aws_wrapper_core::Error) -> mysql_async::Error {

@@ -7,7 +7,7 @@ use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
 use aws_wrapper_core::{Error, Result};
 use aws_wrapper_pg::tokio_postgres::SimpleQueryMessage;
-use aws_wrapper_pg::{Client, Connector};
+use aws_wrapper_pg::{Builder, Client, Connector};
 
 use crate::adapter::{Adapter, Session, Target};
 
@@ -15,6 +15,22 @@ use crate::adapter::{Adapter, Session, Target};
 #[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a name for a set of functions")]
 pub struct Pg;
+
+impl Pg {
+    /// A builder for a connector to `target`.
+    ///
+    /// # Errors
+    /// Those of the builder.
+    pub fn builder(target: &Target<'_>) -> Result<Builder> {
+        let mut builder =
+            Connector::builder().host(target.host).port(target.port).services(target.services.clone());
+        let defaults = [("user", "app"), ("password", "secret"), ("dbname", "app")];
+        for (name, value) in defaults.iter().chain(target.params) {
+            builder = builder.set(name, value)?;
+        }
+        Ok(builder)
+    }
+}
 
 impl Adapter for Pg {
     type Connector = Connector;
@@ -25,13 +41,7 @@ impl Adapter for Pg {
     const ADMIN: &'static [(&'static str, &'static str)] = &[("user", "postgres"), ("plugins", "none")];
 
     fn connector(target: &Target<'_>) -> Result<Connector> {
-        let mut builder =
-            Connector::builder().host(target.host).port(target.port).services(target.services.clone());
-        let defaults = [("user", "app"), ("password", "secret"), ("dbname", "app")];
-        for (name, value) in defaults.iter().chain(target.params) {
-            builder = builder.set(name, value)?;
-        }
-        builder.build()
+        Self::builder(target)?.build()
     }
 
     fn call_error(error: Error) -> Error {

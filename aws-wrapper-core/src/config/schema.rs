@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::markdown;
 use super::parameter::{Parameter, normalized};
-use super::similar;
+use super::{markdown, similar};
 use crate::error::{Error, Result};
 
 /// The parameters of the wrapper and of the plugins a connector knows.

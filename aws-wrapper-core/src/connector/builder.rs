@@ -7,6 +7,7 @@ use super::cluster_dialer::ClusterDialer;
 use super::dialer::Dialer;
 use super::prober::DriverProber;
 use super::settings::Settings;
+use super::topology_news::TopologyNews;
 use super::{Connector, ConnectorOptions, Inner};
 use crate::config::Config;
 use crate::driver::DriverDialect;
@@ -14,7 +15,7 @@ use crate::error::Result;
 use crate::host::{HostKey, Role};
 use crate::pipeline::Pipeline;
 use crate::plugin::chain::Dial;
-use crate::plugin::{ConnectionPlugin, Place, PluginContext, PluginFactory};
+use crate::plugin::{ConnectionPlugin, Place, Places, PluginContext, PluginFactory};
 use crate::plugins::failover::FailoverSettings;
 use crate::plugins::{self, Planned, developer};
 use crate::probe::{ConnectorId, Prober};
@@ -151,6 +152,7 @@ impl<D: DriverDialect> Connector<D> {
             chain: Arc::clone(&chain),
             index: 0,
             provided,
+            places: Places::default(),
             prober: Arc::clone(&prober),
         };
         let mut plugins = Vec::with_capacity(planned.len());
@@ -164,7 +166,8 @@ impl<D: DriverDialect> Connector<D> {
             max_opening_per_host: settings.max_opening_per_host,
         };
         let end: Arc<dyn Dial<D>> = if needs_topology {
-            Arc::new(ClusterDialer { dialer, topology: Arc::clone(&topology), prober, connector })
+            let news = TopologyNews::for_those_of(&plugins);
+            Arc::new(ClusterDialer { dialer, topology: Arc::clone(&topology), prober, connector, news })
         } else {
             Arc::new(dialer)
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::dialer::Dialer;
+use super::topology_news::TopologyNews;
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::Result;
 use crate::host::Role;
@@ -21,6 +22,7 @@ pub(super) struct ClusterDialer<D: DriverDialect> {
     pub(super) topology: Arc<Topology>,
     pub(super) prober: Arc<dyn Prober>,
     pub(super) connector: ConnectorId,
+    pub(super) news: TopologyNews<D>,
 }
 
 impl<D: DriverDialect> ClusterDialer<D> {
@@ -34,6 +36,7 @@ impl<D: DriverDialect> ClusterDialer<D> {
         let mut connection = self.dialer.open(request).await?;
         let deadline = request.attempt_deadline();
         self.topology.learn(self.dialer.driver.as_ref(), &mut connection, &self.prober, deadline).await?;
+        self.news.follow(&self.topology, &self.dialer.shared);
         Ok(connection)
     }
 

@@ -27,7 +27,8 @@ impl<D: DriverDialect> Link<D> {
     /// A logical connection that starts on the physical connection of `slot`; with a role if it was opened to a certain host
     /// of that role.
     pub fn new(connector: Connector<D>, slot: &Arc<Slot>, role: Option<Role>) -> Self {
-        let logical = Arc::new(Logical::of_role(Arc::clone(slot), role));
+        let watchers = Arc::clone(connector.pipeline().watchers());
+        let logical = Arc::new(Logical::watched(Arc::clone(slot), role, watchers));
         Self { _cluster: connector.cluster_session(), connector, logical }
     }
 

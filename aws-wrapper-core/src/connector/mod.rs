@@ -7,6 +7,7 @@ mod link;
 mod options;
 mod prober;
 mod settings;
+mod topology_news;
 
 use std::fmt;
 use std::sync::Arc;

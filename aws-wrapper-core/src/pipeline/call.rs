@@ -4,12 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::driver::DriverDialect;
 use crate::error::{Error, ErrorKind, Phase, Result};
-use crate::pipeline::Pipeline;
-use crate::plugin::{Call, ConnectionPlugin, Recovery, Step};
+use crate::pipeline::{CallChain, Observer, Pipeline};
+use crate::plugin::{Call, CallClass, CallOutcome, Recovery, Step};
 
 impl<D: DriverDialect> Pipeline<D> {
     /// Runs an exchange with the driver: first the `before` of those who subscribed, then `exchange` in place, then
@@ -24,14 +24,16 @@ impl<D: DriverDialect> Pipeline<D> {
     where
         F: Future<Output = Result<T>>,
     {
-        let mut entered = Entered { call, observers: &self.chain(call.method()).observers, count: 0 };
-        let admitted = if entered.observers.is_empty() { Ok(()) } else { entered.enter().await };
+        let chain = self.chain(call.method());
+        let mut entered = Entered { call, passage: Passage::through(chain), observers: &chain.observers };
+        let admitted = if chain.observers.is_empty() { Ok(()) } else { entered.enter().await };
         let result = match (admitted, self.call_limit) {
             (Ok(()), None) => exchange().await,
             // Boxed, so that the future of a call without a limit stays small.
             (Ok(()), Some(limit)) => Box::pin(within(limit, exchange())).await,
             (Err(error), _) => Err(error),
         };
+        entered.passage.class = Some(class_of(&result));
         drop(entered);
         match result {
             Ok(value) => Ok(value),
@@ -43,9 +45,9 @@ impl<D: DriverDialect> Pipeline<D> {
     ///
     /// Whoever subscribed is entered when this returns. Run the exchange then, and on failure [`Lent::recover`].
     pub async fn lend(&self, call: Call<'static, D>) -> Result<Lent<D>> {
-        let call = Box::new(call);
-        let observers = Arc::clone(&self.chain(call.method()).observers);
-        let mut lent = Lent { call: Some(call), observers, count: 0 };
+        let chain = self.chain(call.method());
+        let observers = Arc::clone(&chain.observers);
+        let mut lent = Lent { call: Some(call), observers, passage: Passage::through(chain) };
         match lent.enter().await {
             Ok(()) => Ok(lent),
             Err(error) => Err(lent.recover(self, error).await),
@@ -82,35 +84,93 @@ async fn within<T>(limit: Duration, exchange: impl Future<Output = Result<T>>) -
     })
 }
 
+/// How far a call has come, and how it ended.
+#[derive(Debug)]
+struct Passage {
+    /// How many observers have seen it.
+    count: usize,
+    /// Only if one of them wants to know how long it takes.
+    began: Option<Instant>,
+    /// `None` as long as it runs.
+    class: Option<CallClass>,
+}
+
+impl Passage {
+    #[inline]
+    fn through<D: DriverDialect>(chain: &CallChain<D>) -> Self {
+        Self { count: 0, began: chain.is_timed.then(Instant::now), class: None }
+    }
+
+    #[inline]
+    async fn enter<D: DriverDialect>(&mut self, observers: &[Observer<D>], call: &Call<'_, D>) -> Result<()> {
+        for Observer { plugin, .. } in observers {
+            match plugin.before(call) {
+                Step::Continue => {}
+                Step::Fail(error) => return Err(error.with_plugin(plugin.code())),
+                Step::Wait(wait) => wait.await.map_err(|error| error.with_plugin(plugin.code()))?,
+            }
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn leave<D: DriverDialect>(&self, observers: &[Observer<D>], call: &Call<'_, D>) {
+        if self.count == 0 {
+            return;
+        }
+        let class = self.class.unwrap_or_else(|| dropped(call));
+        let elapsed = self.began.map(|began| began.elapsed());
+        let mut outcome = CallOutcome { class, rows_affected: call.rows_affected(), elapsed };
+        for observer in observers[..self.count].iter().rev() {
+            outcome.elapsed = elapsed.filter(|_| observer.wants_time);
+            observer.plugin.after(call, &outcome);
+        }
+    }
+}
+
+#[inline]
+fn class_of<T>(result: &Result<T>) -> CallClass {
+    match result {
+        Ok(_) => CallClass::Ok,
+        Err(error) => CallClass::Failed(error.kind()),
+    }
+}
+
+#[cold]
+fn dropped<D: DriverDialect>(call: &Call<'_, D>) -> CallClass {
+    if call.was_sent() { CallClass::DroppedAfterSending } else { CallClass::DroppedBeforeSending }
+}
+
 /// Runs `after` for exactly those plugins whose `before` ran, in reverse, whatever ends the call.
 #[derive(Debug)]
 struct Entered<'a, D: DriverDialect> {
     call: &'a Call<'a, D>,
-    observers: &'a [Arc<dyn ConnectionPlugin<D>>],
-    count: usize,
+    observers: &'a [Observer<D>],
+    passage: Passage,
 }
 
 impl<D: DriverDialect> Entered<'_, D> {
     #[inline]
     async fn enter(&mut self) -> Result<()> {
-        enter(self.observers, self.call, &mut self.count).await
+        self.passage.enter(self.observers, self.call).await
     }
 }
 
 impl<D: DriverDialect> Drop for Entered<'_, D> {
     #[inline]
     fn drop(&mut self) {
-        leave(self.observers, self.call, self.count);
+        self.passage.leave(self.observers, self.call);
     }
 }
 
 /// The observers of a call that are entered, without borrows: for streams that can be kept as long as one likes.
 #[derive(Debug)]
 pub struct Lent<D: DriverDialect> {
-    /// In a box, because plugins know a running call by its address. Empty only once the call is over.
-    call: Option<Box<Call<'static, D>>>,
-    observers: Arc<[Arc<dyn ConnectionPlugin<D>>]>,
-    count: usize,
+    /// Empty only once the call is over.
+    call: Option<Call<'static, D>>,
+    observers: Arc<[Observer<D>]>,
+    passage: Passage,
 }
 
 impl<D: DriverDialect> Lent<D> {
@@ -122,23 +182,29 @@ impl<D: DriverDialect> Lent<D> {
         self.call.as_ref().expect("the call is there until the guard is consumed")
     }
 
+    /// The result was opened: from now on it is read, and a reader that stops early has had what it wanted.
+    pub fn opened(&mut self) {
+        self.passage.class = Some(CallClass::Ok);
+    }
+
     /// The exchange failed: ends it, then asks for recovery as [`Pipeline::recover`] does.
     ///
     /// # Panics
     /// Never: nobody else takes the call out.
     pub async fn recover(mut self, pipeline: &Pipeline<D>, error: Error) -> Error {
+        self.passage.class = Some(CallClass::Failed(error.kind()));
         let call = self.leave().expect("the call is there until the guard is consumed");
         pipeline.recover(&call, error).await
     }
 
     async fn enter(&mut self) -> Result<()> {
         let call = self.call.as_ref().expect("the call is there until the guard is consumed");
-        enter(&self.observers, call, &mut self.count).await
+        self.passage.enter(&self.observers, call).await
     }
 
-    fn leave(&mut self) -> Option<Box<Call<'static, D>>> {
+    fn leave(&mut self) -> Option<Call<'static, D>> {
         let call = self.call.take()?;
-        leave(&self.observers, &call, self.count);
+        self.passage.leave(&self.observers, &call);
         Some(call)
     }
 }
@@ -146,29 +212,5 @@ impl<D: DriverDialect> Lent<D> {
 impl<D: DriverDialect> Drop for Lent<D> {
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-#[inline]
-async fn enter<D: DriverDialect>(
-    observers: &[Arc<dyn ConnectionPlugin<D>>],
-    call: &Call<'_, D>,
-    count: &mut usize,
-) -> Result<()> {
-    for plugin in observers {
-        match plugin.before(call) {
-            Step::Continue => {}
-            Step::Fail(error) => return Err(error.with_plugin(plugin.code())),
-            Step::Wait(wait) => wait.await.map_err(|error| error.with_plugin(plugin.code()))?,
-        }
-        *count += 1;
-    }
-    Ok(())
-}
-
-#[inline]
-fn leave<D: DriverDialect>(observers: &[Arc<dyn ConnectionPlugin<D>>], call: &Call<'_, D>, count: usize) {
-    for plugin in observers[..count].iter().rev() {
-        plugin.after(call);
     }
 }

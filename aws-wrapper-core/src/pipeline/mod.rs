@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::driver::DriverDialect;
-use crate::method::{Method, MethodSet};
+use crate::method::Method;
 use crate::plugin::chain::{ConnectChain, Dial};
-use crate::plugin::{ConnectionPlugin, Connects};
+use crate::plugin::{ConnectionPlugin, Connects, Watchers};
 
 /// The chains of one connector.
 pub struct Pipeline<D: DriverDialect> {
     calls: [CallChain<D>; Method::COUNT],
     application: Arc<ConnectChain<D>>,
     monitoring: Arc<ConnectChain<D>>,
+    watchers: Watchers<D>,
     /// How long a call may wait for its answer; nothing for as long as it takes.
     call_limit: Option<Duration>,
 }
@@ -26,9 +27,18 @@ pub struct Pipeline<D: DriverDialect> {
 /// The plugins of one method, outermost first.
 struct CallChain<D: DriverDialect> {
     /// Those that want to see each call.
-    observers: Arc<[Arc<dyn ConnectionPlugin<D>>]>,
+    observers: Arc<[Observer<D>]>,
+    /// Whether one of them wants to know how long it took.
+    is_timed: bool,
     /// Those that want to see failures.
     helpers: Arc<[Arc<dyn ConnectionPlugin<D>>]>,
+}
+
+/// A plugin that wants to see each call of a method.
+#[derive(Debug)]
+struct Observer<D: DriverDialect> {
+    plugin: Arc<dyn ConnectionPlugin<D>>,
+    wants_time: bool,
 }
 
 impl<D: DriverDialect> Pipeline<D> {
@@ -37,13 +47,22 @@ impl<D: DriverDialect> Pipeline<D> {
         end: Arc<dyn Dial<D>>,
         call_limit: Option<Duration>,
     ) -> Self {
-        let wanting = |method: Method, wants: fn(&dyn ConnectionPlugin<D>) -> MethodSet| {
-            plugins.iter().filter(|plugin| wants(plugin.as_ref()).contains(method)).cloned().collect()
-        };
-        let calls = Method::ALL.map(|method| CallChain {
-            observers: wanting(method, |plugin| plugin.subscriptions().calls),
-            helpers: wanting(method, |plugin| plugin.subscriptions().failures),
+        let subscribed: Vec<_> = plugins.iter().map(|plugin| (plugin, plugin.subscriptions())).collect();
+        let calls = Method::ALL.map(|method| {
+            let observers: Arc<[Observer<D>]> = subscribed
+                .iter()
+                .filter(|(_, wants)| wants.calls.contains(method))
+                .map(|(plugin, wants)| Observer { plugin: Arc::clone(plugin), wants_time: wants.timing })
+                .collect();
+            let helpers = subscribed.iter().filter(|(_, wants)| wants.failures.contains(method));
+            CallChain {
+                is_timed: observers.iter().any(|observer| observer.wants_time),
+                observers,
+                helpers: helpers.map(|(plugin, _)| Arc::clone(plugin)).collect(),
+            }
         });
+        let watchers = subscribed.iter().filter(|(_, wants)| wants.connection_changes);
+        let watchers = watchers.map(|(plugin, _)| Arc::clone(plugin)).collect();
         // Every plugin keeps its place in the application's chain, also those that do not wrap connects: the handle a
         // plugin gets enters the chain behind that place.
         let application = plugins
@@ -56,6 +75,7 @@ impl<D: DriverDialect> Pipeline<D> {
             .collect();
         Self {
             calls,
+            watchers,
             application: Arc::new(ConnectChain::new(application, Arc::clone(&end))),
             monitoring: Arc::new(ConnectChain::new(monitoring, end)),
             call_limit,
@@ -70,6 +90,11 @@ impl<D: DriverDialect> Pipeline<D> {
     /// The chain that opens the wrapper's own connections.
     pub(crate) fn monitoring(&self) -> &Arc<ConnectChain<D>> {
         &self.monitoring
+    }
+
+    /// The plugins that hear when a logical connection changes its physical connection.
+    pub(crate) fn watchers(&self) -> &Watchers<D> {
+        &self.watchers
     }
 
     fn chain(&self, method: Method) -> &CallChain<D> {

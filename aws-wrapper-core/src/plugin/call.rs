@@ -4,18 +4,20 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
 
+use super::state::{CallState, States};
 use crate::driver::DriverDialect;
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result, TransactionOutcome};
+use crate::host::Role;
 use crate::method::Method;
 use crate::plugin::Logical;
 use crate::registry::{Ending, Slot, TransactionFailure};
 use crate::session::transaction::TransactionState;
-use crate::session::{SessionChange, lexer};
+use crate::session::{SessionChange, StatementKind, lexer};
 use crate::table::Table;
 
 /// One running call on a logical connection.
@@ -31,6 +33,75 @@ pub struct Call<'a, D: DriverDialect> {
     commits_open: AtomicBool,
     /// Whether it says by name that a transaction is to be kept, so that the answer has to say so, too.
     asks_to_commit: AtomicBool,
+    /// How many rows it changed; [`UNTOLD`] until the driver tells.
+    rows_affected: AtomicU64,
+    begin: BeginOptions,
+    intent: Intent,
+    kind: Option<&'a OnceLock<StatementKind>>,
+    states: States,
+}
+
+const UNTOLD: u64 = u64::MAX;
+
+/// The text of a call, and where a prepared statement keeps what it is for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Text<'a> {
+    sql: Option<&'a str>,
+    kind: Option<&'a OnceLock<StatementKind>>,
+    begin: BeginOptions,
+}
+
+impl<'a> Text<'a> {
+    /// The beginning of a transaction, whose options need not stand in the text.
+    pub fn of_begin(sql: Option<&'a str>, options: BeginOptions) -> Self {
+        Self { sql, kind: None, begin: options }
+    }
+
+    /// The text of a statement, which keeps its kind for further calls.
+    pub fn of_statement(sql: &'a str, kind: &'a OnceLock<StatementKind>) -> Self {
+        Self { sql: Some(sql), kind: Some(kind), begin: BeginOptions::default() }
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Text<'a> {
+    fn from(sql: Option<&'a str>) -> Self {
+        Self { sql, kind: None, begin: BeginOptions { read_only: None } }
+    }
+}
+
+/// What a transaction is begun with. `None`: as the session has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BeginOptions {
+    /// Whether it refuses writes.
+    pub read_only: Option<bool>,
+}
+
+impl BeginOptions {
+    /// A transaction that refuses writes, or one that takes them, or one as the session has it.
+    pub const fn read_only(read_only: Option<bool>) -> Self {
+        Self { read_only }
+    }
+}
+
+/// What the caller has said of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Intent {
+    /// Whether it does no harm to run it twice.
+    pub is_idempotent: bool,
+    /// Which run it belongs to: 1 for the first; more for a run that a retry helper repeats.
+    pub attempt: u32,
+}
+
+impl Intent {
+    /// A call that is run once, and of which nothing is known.
+    pub const PLAIN: Self = Self { is_idempotent: false, attempt: 1 };
+
+    /// One of a retry helper's runs.
+    pub const fn of_run(is_idempotent: bool, attempt: u32) -> Self {
+        Self { is_idempotent, attempt }
+    }
 }
 
 /// What a call on the stack borrows and a call that a stream takes along shares.
@@ -73,9 +144,12 @@ impl<D: DriverDialect> Call<'static, D> {
 }
 
 impl<'a, D: DriverDialect> Call<'a, D> {
-    /// A call of `method`; `sql` is its text when it has one.
-    pub fn new(method: Method, sql: Option<&'a str>, logical: &'a Logical<D>, ask: &'a dyn Ask) -> Self {
-        Self::unsent(method, sql.map(Cow::Borrowed), Held::Borrowed(logical), Held::Borrowed(ask))
+    /// A call of `method` with `text`, where it has one.
+    #[inline]
+    pub fn new(method: Method, text: impl Into<Text<'a>>, logical: &'a Logical<D>, ask: &'a dyn Ask) -> Self {
+        let Text { sql, kind, begin } = text.into();
+        let call = Self::unsent(method, sql.map(Cow::Borrowed), Held::Borrowed(logical), Held::Borrowed(ask));
+        Self { begin, kind, ..call }
     }
 
     #[inline]
@@ -86,7 +160,28 @@ impl<'a, D: DriverDialect> Call<'a, D> {
         ask: Held<'a, dyn Ask + 'a>,
     ) -> Self {
         let (used, commits_open, asks_to_commit) = Default::default();
-        Self { method, sql, logical, ask, used, commits_open, asks_to_commit }
+        Self {
+            method,
+            sql,
+            logical,
+            ask,
+            used,
+            commits_open,
+            asks_to_commit,
+            rows_affected: AtomicU64::new(UNTOLD),
+            begin: BeginOptions { read_only: None },
+            intent: Intent::PLAIN,
+            kind: None,
+            states: States::new(),
+        }
+    }
+
+    /// What the caller has said of it. For adapters.
+    #[must_use]
+    #[inline]
+    pub fn with_intent(mut self, intent: Intent) -> Self {
+        self.intent = intent;
+        self
     }
 
     /// Which call it is.
@@ -97,6 +192,77 @@ impl<'a, D: DriverDialect> Call<'a, D> {
     /// The statement, where the call has its text.
     pub fn sql(&self) -> Option<&str> {
         self.sql.as_deref()
+    }
+
+    /// What its statement is for. Read from the text when it is first asked for; kept with a prepared statement.
+    pub fn statement_kind(&self) -> StatementKind {
+        match self.method {
+            Method::Begin | Method::Commit | Method::Rollback | Method::Savepoint => {
+                StatementKind::TransactionControl
+            }
+            Method::Listen | Method::Reset => StatementKind::SessionSetting,
+            _ => {
+                let read = || match self.sql() {
+                    Some(sql) => lexer::statement_kind(D::ENGINE, sql),
+                    None => StatementKind::Unknown,
+                };
+                self.kind.map_or_else(read, |kind| *kind.get_or_init(read))
+            }
+        }
+    }
+
+    /// What the transaction is begun with, if it is [`Method::Begin`].
+    pub fn begin_options(&self) -> BeginOptions {
+        self.begin
+    }
+
+    /// Whether it begins a transaction that refuses writes, by the method for it or as text.
+    pub fn begins_read_only(&self) -> bool {
+        match self.method {
+            Method::Begin => self.begin.read_only == Some(true),
+            _ => self.sql().is_some_and(|sql| lexer::begins_read_only(D::ENGINE, sql)),
+        }
+    }
+
+    /// Whether the caller says that it does no harm to run it twice.
+    pub fn is_idempotent(&self) -> bool {
+        self.intent.is_idempotent
+    }
+
+    /// Which run of a retry helper it belongs to: 1 for the first, and for a call outside of one.
+    pub fn attempt(&self) -> u32 {
+        self.intent.attempt
+    }
+
+    /// The role the caller wants of its host, if any.
+    pub fn wanted_role(&self) -> Option<Role> {
+        self.logical.role()
+    }
+
+    /// Whether it was handed to a connection: a call that a plugin still holds was not.
+    pub fn was_sent(&self) -> bool {
+        self.carrier().is_some()
+    }
+
+    /// The id of the physical connection that carries it, once it was sent.
+    pub fn carrier(&self) -> Option<u64> {
+        Some(self.used.load(Ordering::Relaxed)).filter(|id| *id != 0)
+    }
+
+    /// How many rows it changed, where the driver tells.
+    pub fn rows_affected(&self) -> Option<u64> {
+        Some(self.rows_affected.load(Ordering::Relaxed)).filter(|rows| *rows != UNTOLD)
+    }
+
+    /// The driver tells how many rows it changed. For adapters.
+    #[inline]
+    pub fn note_rows_affected(&self, rows: u64) {
+        self.rows_affected.store(rows, Ordering::Relaxed);
+    }
+
+    /// What a plugin keeps of this call, made when it is first asked for.
+    pub fn state<T: Default + Send + Sync + 'static>(&self, place: &CallState<T>) -> &T {
+        self.states.get(place.place())
     }
 
     /// The logical connection it runs on.

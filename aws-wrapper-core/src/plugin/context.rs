@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::chain::{ConnectChain, ConnectHandle};
 use super::provided::Provided;
+use super::state::{CallState, ConnectionState, Places};
 use crate::config::values::{FromValues, Values};
 use crate::driver::{DriverDialect, NetworkSettings};
 use crate::error::Result;
@@ -29,6 +30,7 @@ pub struct PluginContext<D: DriverDialect> {
     pub(crate) chain: Arc<OnceLock<Weak<ConnectChain<D>>>>,
     pub(crate) index: usize,
     pub(crate) provided: Provided,
+    pub(crate) places: Places,
     /// Opens the wrapper's own connections as this connector.
     pub(crate) prober: Arc<dyn Prober>,
 }
@@ -51,6 +53,16 @@ impl<D: DriverDialect> PluginContext<D> {
     /// ([`Builder::provide`](crate::connector::Builder::provide)).
     pub fn provided<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.provided.get()
+    }
+
+    /// Reserves a place in every call: what a plugin keeps from `before` to `after` or `recover`.
+    pub fn call_state<T>(&self) -> CallState<T> {
+        self.places.in_calls()
+    }
+
+    /// Reserves a place in every logical connection of the connector.
+    pub fn connection_state<T>(&self) -> ConnectionState<T> {
+        self.places.in_connections()
     }
 
     /// What an adapter or plugin may use of the services.

@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
+use super::state::{ConnectionState, States};
+use super::{ConnectionChange, ConnectionPlugin};
 use crate::driver::DriverDialect;
 use crate::error::{FailoverOutcome, FailoverReport};
 use crate::host::Role;
@@ -24,11 +26,17 @@ pub struct Logical<D: DriverDialect> {
     switching: AsyncMutex<()>,
     session: D::Session,
     role: Option<Role>,
+    /// Who hears when another connection is put to use.
+    watchers: Watchers<D>,
+    states: States,
 }
+
+/// The plugins that want to hear of changes of physical connections.
+pub(crate) type Watchers<D> = Arc<[Arc<dyn ConnectionPlugin<D>>]>;
 
 /// What only a switch needs is boxed: most connections never see one, and an application has thousands.
 struct State<D: DriverDialect> {
-    parked: Option<Box<D::Connection>>,
+    parked: Option<Box<Parked<D>>>,
     /// The slot of the newest connection: the parked one, else the one in use.
     newest: Arc<Slot>,
     /// How the last switch ended, for calls that failed together with the one that started it.
@@ -37,6 +45,12 @@ struct State<D: DriverDialect> {
     last_failure: Option<Box<(u64, Instant, FailoverReport)>>,
     /// The call with which the last connection was lost.
     ender: Option<Box<Ender>>,
+}
+
+/// A connection that waits, and the slot of the one that is in use meanwhile.
+struct Parked<D: DriverDialect> {
+    connection: D::Connection,
+    in_use: Arc<Slot>,
 }
 
 /// The call with which a connection was lost: it may be the call that ends its session each time.
@@ -56,8 +70,15 @@ impl<D: DriverDialect> Logical<D> {
 
     /// As [`new`](Self::new), one that needs a host of this role whatever the endpoint of its connector.
     pub fn of_role(slot: Arc<Slot>, role: Option<Role>) -> Self {
+        Self::watched(slot, role, Arc::new([]))
+    }
+
+    /// As [`of_role`](Self::of_role); `watchers` hear when another physical connection is put to use.
+    pub(crate) fn watched(slot: Arc<Slot>, role: Option<Role>, watchers: Watchers<D>) -> Self {
         Self {
             role,
+            watchers,
+            states: States::new(),
             has_parked: AtomicBool::new(false),
             state: Mutex::new(State {
                 parked: None,
@@ -95,10 +116,11 @@ impl<D: DriverDialect> Logical<D> {
     ) {
         let replaced = {
             let mut state = self.state.lock();
-            state.newest = slot;
+            let newest = std::mem::replace(&mut state.newest, slot);
+            let in_use = state.parked.as_ref().map_or(newest, |parked| Arc::clone(&parked.in_use));
             state.last_switch = how.map(Box::new);
             self.has_parked.store(true, Ordering::Release);
-            state.parked.replace(Box::new(connection))
+            state.parked.replace(Box::new(Parked { connection, in_use }))
         };
         drop(replaced);
     }
@@ -107,11 +129,25 @@ impl<D: DriverDialect> Logical<D> {
     ///
     /// The flag falls only after `place` returned, so no call goes to the old connection in between.
     pub fn adopt(&self, place: impl FnOnce(D::Connection)) {
-        let mut state = self.state.lock();
-        if let Some(connection) = state.parked.take() {
-            place(*connection);
+        let change = {
+            let mut state = self.state.lock();
+            let change = state.parked.take().map(|parked| {
+                place(parked.connection);
+                ConnectionChange::new(parked.in_use, Arc::clone(&state.newest))
+            });
+            self.has_parked.store(false, Ordering::Release);
+            change
+        };
+        if let Some(change) = change {
+            for plugin in self.watchers.iter() {
+                plugin.connection_changed(self, &change);
+            }
         }
-        self.has_parked.store(false, Ordering::Release);
+    }
+
+    /// What a plugin keeps of this logical connection, made when it is first asked for.
+    pub fn state<T: Default + Send + Sync + 'static>(&self, place: &ConnectionState<T>) -> &T {
+        self.states.get(place.place())
     }
 
     /// The slot of the newest connection: the parked one, else the one in use.

@@ -6,25 +6,34 @@
 
 mod call;
 pub(crate) mod chain;
+mod changes;
 mod context;
 mod factory;
 mod logical;
+mod outcome;
 mod provided;
+mod state;
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-pub use self::call::{Ask, Call};
+pub use self::call::{Ask, BeginOptions, Call, Intent, Text};
 pub use self::chain::{ConnectHandle, Next};
+pub use self::changes::ConnectionChange;
 pub use self::context::PluginContext;
 pub use self::factory::{Make, PluginFactory};
 pub use self::logical::Logical;
+pub(crate) use self::logical::Watchers;
+pub use self::outcome::{CallClass, CallOutcome};
 pub(crate) use self::provided::Provided;
+pub(crate) use self::state::Places;
+pub use self::state::{CallState, ConnectionState};
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{Error, Result};
 use crate::method::MethodSet;
+use crate::topology::Snapshot;
 
 /// One behaviour. Everything but [`code`](Self::code) and [`subscriptions`](Self::subscriptions) has a default.
 ///
@@ -54,13 +63,23 @@ pub trait ConnectionPlugin<D: DriverDialect>: Debug + Send + Sync {
         Step::Continue
     }
 
-    /// Runs when the call is over, for exactly those plugins whose `before` ran, in reverse; also when it was dropped.
-    fn after(&self, _call: &Call<'_, D>) {}
+    /// Runs when the call is over, for exactly those plugins whose `before` ran, in reverse; also when it was dropped. Of a
+    /// call that failed it runs before any `recover`, so `outcome` is what the server or the driver said.
+    fn after(&self, _call: &Call<'_, D>, _outcome: &CallOutcome) {}
 
-    /// Runs when the call failed, inner plugins first.
+    /// Runs when the call failed, after the `after` of all plugins, inner plugins first.
     async fn recover(&self, _call: &Call<'_, D>, error: Error) -> Recovery {
         Recovery::Fail(error)
     }
+
+    /// A logical connection has put a physical connection to use that was parked for it: by a failover, by a plugin, or
+    /// because the old one was lost. Runs within the call that did so; must be quick.
+    fn connection_changed(&self, _logical: &Logical<D>, _change: &ConnectionChange) {}
+
+    /// The monitor of the cluster has published a topology. Runs in a task of the connector, for plugins that
+    /// [subscribe to it](Subscriptions::topologies), once the cluster is known, which takes a plugin that
+    /// [needs the topology](PluginFactory::with_topology); of several in quick succession, the newest.
+    fn topology_changed(&self, _topology: &Snapshot) {}
 }
 
 /// What a plugin wants to see. Starts with [`none`](Self::none), to which each method adds.
@@ -69,12 +88,22 @@ pub struct Subscriptions {
     pub(crate) calls: MethodSet,
     pub(crate) failures: MethodSet,
     pub(crate) connects: Connects,
+    pub(crate) timing: bool,
+    pub(crate) connection_changes: bool,
+    pub(crate) topologies: bool,
 }
 
 impl Subscriptions {
     /// Nothing.
     pub const fn none() -> Self {
-        Self { calls: MethodSet::NONE, failures: MethodSet::NONE, connects: Connects::None }
+        Self {
+            calls: MethodSet::NONE,
+            failures: MethodSet::NONE,
+            connects: Connects::None,
+            timing: false,
+            connection_changes: false,
+            topologies: false,
+        }
     }
 
     /// Calls whose `before` and `after` it wants.
@@ -88,6 +117,27 @@ impl Subscriptions {
     #[must_use]
     pub const fn failures(mut self, methods: MethodSet) -> Self {
         self.failures = methods;
+        self
+    }
+
+    /// The time each of these calls took ([`CallOutcome::elapsed`]): two readings of the clock.
+    #[must_use]
+    pub const fn timing(mut self) -> Self {
+        self.timing = true;
+        self
+    }
+
+    /// Logical connections that go over to another physical connection.
+    #[must_use]
+    pub const fn connection_changes(mut self) -> Self {
+        self.connection_changes = true;
+        self
+    }
+
+    /// New topologies.
+    #[must_use]
+    pub const fn topologies(mut self) -> Self {
+        self.topologies = true;
         self
     }
 

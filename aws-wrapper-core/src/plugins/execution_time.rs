@@ -2,29 +2,23 @@
 //!
 //! **Effect.** Every call is logged at debug level with its time, failed ones too; one that takes `slow_query_ms` or
 //! longer is logged as a warning with its statement, literals removed. **Order.** Relative. **Failure.** None.
-//! **Cost.** Two clock reads and a lock a call.
+//! **Cost.** Two clock reads a call.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use crate::config::parameter::{Kind, Parameter};
 use crate::config::values::{FromValues, Values};
 use crate::driver::DriverDialect;
 use crate::error::Result;
 use crate::method::MethodSet;
-use crate::plugin::{Call, ConnectionPlugin, PluginFactory, Step, Subscriptions};
+use crate::plugin::{Call, CallOutcome, ConnectionPlugin, PluginFactory, Subscriptions};
 use crate::session::lexer;
 
 /// Times calls.
 #[derive(Debug)]
 pub struct ExecutionTime {
     slow: Option<Duration>,
-    /// Start of each running call, by the address of its `Call`, which stays in place while it runs.
-    running: Mutex<HashMap<usize, Instant>>,
 }
 
 const PARAMETERS: &[Parameter] = &[Parameter {
@@ -49,12 +43,8 @@ impl FromValues for ExecutionTime {
     fn from_values(values: &Values) -> Result<Self> {
         let mut slow = None;
         values.read("slow_query_ms", &mut slow);
-        Ok(Self { slow, running: Mutex::default() })
+        Ok(Self { slow })
     }
-}
-
-fn key<D: DriverDialect>(call: &Call<'_, D>) -> usize {
-    std::ptr::from_ref(call).addr()
 }
 
 impl<D: DriverDialect> ConnectionPlugin<D> for ExecutionTime {
@@ -63,17 +53,11 @@ impl<D: DriverDialect> ConnectionPlugin<D> for ExecutionTime {
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        Subscriptions::none().calls(MethodSet::ALL)
+        Subscriptions::none().calls(MethodSet::ALL).timing()
     }
 
-    fn before<'a>(&'a self, call: &'a Call<'_, D>) -> Step<'a> {
-        self.running.lock().insert(key(call), Instant::now());
-        Step::Continue
-    }
-
-    fn after(&self, call: &Call<'_, D>) {
-        let Some(started) = self.running.lock().remove(&key(call)) else { return };
-        let elapsed = started.elapsed();
+    fn after(&self, call: &Call<'_, D>, outcome: &CallOutcome) {
+        let Some(elapsed) = outcome.elapsed else { return };
         let elapsed_us = elapsed.as_micros();
         if self.slow.is_some_and(|slow| elapsed >= slow) {
             let statement = call.sql().map(|sql| lexer::redact(D::ENGINE, sql));

@@ -28,9 +28,8 @@ use crate::host::{Host, HostKey, Role};
 use crate::probe::{MonitorKind, Probe, Prober};
 use crate::registry::{EndReason, Slot};
 use crate::table::Table;
-use crate::topology::Snapshot;
-use crate::topology::TopologySettings;
 use crate::topology::cluster::ClusterSeed;
+use crate::topology::{Snapshot, TopologySettings};
 
 /// How a host treats those who want to talk to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -537,7 +537,11 @@ impl FakeClient {
     fn new(connector: &Connector<FakeDriver>, connection: FakeConnection, role: Option<Role>) -> Self {
         Self {
             connector: connector.clone(),
-            logical: Arc::new(Logical::of_role(Arc::clone(connection.slot()), role)),
+            logical: Arc::new(Logical::watched(
+                Arc::clone(connection.slot()),
+                role,
+                Arc::clone(connector.pipeline().watchers()),
+            )),
             current: Mutex::new(Arc::new(connection)),
             _cluster: connector.cluster_session(),
         }

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use aws_wrapper_pg::core::driver::{ConnectRequest, DriverDialect};
 use aws_wrapper_pg::core::error::{DriverClass, FailoverOutcome, FailoverReport};
 use aws_wrapper_pg::core::method::{Method, MethodSet};
-use aws_wrapper_pg::core::plugin::{Call, ConnectionPlugin, Connects, Next, Recovery, Subscriptions};
+use aws_wrapper_pg::core::plugin::{
+    Call, CallOutcome, ConnectionPlugin, Connects, Next, Recovery, Subscriptions,
+};
 use aws_wrapper_pg::core::registry::{EndReason, Slot};
 use aws_wrapper_pg::{Client, Error, NotificationItem, PgDriver, Physical, Result};
 use futures_util::{StreamExt, TryStreamExt};
@@ -51,7 +53,7 @@ impl ConnectionPlugin<PgDriver> for Spare {
         aws_wrapper_pg::core::plugin::Step::Continue
     }
 
-    fn after(&self, call: &Call<'_, PgDriver>) {
+    fn after(&self, call: &Call<'_, PgDriver>, _outcome: &CallOutcome) {
         self.calls.lock().unwrap().push((call.method(), false));
     }
 

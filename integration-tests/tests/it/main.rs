@@ -7,5 +7,6 @@
 #![expect(clippy::duplicate_mod, reason = "one text for every driver")]
 
 mod mysql;
+mod parker;
 mod pg;
 mod service;

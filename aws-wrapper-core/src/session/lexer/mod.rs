@@ -4,11 +4,13 @@
 //! answer is the careful one.
 
 mod change;
+mod kind;
 mod mysql;
 mod postgres;
 mod tokens;
 
 pub use change::session_change;
+pub use kind::{begins_read_only, statement_kind};
 use tokens::{Kind, Token, Tokens, is_one_of};
 
 use crate::engine::Engine;

@@ -13,10 +13,9 @@ use crate::probe::{MonitorKind, Probe, Prober};
 use crate::services::Services;
 use crate::table::Table;
 use crate::testing::cluster::{FakeCluster, Reach};
-use crate::topology::MonitoringPriority;
-use crate::topology::SnapshotSource;
 use crate::topology::cluster::{Cluster, ClusterSession, ClusterStatus, Mode, Verify};
 use crate::topology::reading::read;
+use crate::topology::{MonitoringPriority, SnapshotSource};
 
 /// A cluster under watch and all that keeps it alive.
 struct Watched {

@@ -6,6 +6,8 @@ use integration_tests::MySql as Driver;
 mod cancel;
 #[path = "../any/monitoring.rs"]
 mod monitoring;
+#[path = "../any/parked.rs"]
+mod parked;
 #[path = "../any/pool.rs"]
 mod pool;
 #[path = "../any/pool_clean.rs"]
@@ -40,6 +42,7 @@ mod bad_input;
 mod begin;
 mod drop_in;
 mod dropped;
+mod every_method;
 mod infile;
 mod lent;
 mod login;

@@ -6,6 +6,8 @@ use integration_tests::Pg as Driver;
 mod cancel;
 #[path = "../any/monitoring.rs"]
 mod monitoring;
+#[path = "../any/parked.rs"]
+mod parked;
 #[path = "../any/pool.rs"]
 mod pool;
 #[path = "../any/pool_clean.rs"]
@@ -38,6 +40,7 @@ mod writer;
 mod bad_input;
 mod begin;
 mod commit;
+mod every_method;
 mod listen;
 mod login;
 mod pipelined;
