@@ -39,7 +39,7 @@ impl Conn {
     /// The connection is gone, or the server does not roll back.
     pub async fn clear_up(&mut self) -> crate::Result<()> {
         self.physical.reclaim();
-        self.physical.adopt(self.link.logical());
+        self.physical.adopt(&self.link);
         let lane = &self.physical.lane;
         let in_flight = lane.slot().enter();
         let roll_back = || on_lane(lane, async |conn| conn.query_drop(ROLLBACK).await);
@@ -61,7 +61,7 @@ impl Conn {
     /// The connection is gone, or a statement of `init` or `setup` fails.
     pub async fn renew(&mut self) -> crate::Result<bool> {
         self.physical.reclaim();
-        self.physical.adopt(self.link.logical());
+        self.physical.adopt(&self.link);
         let in_flight = self.physical.slot().enter_shared();
         let renewed = self.physical.renew().await;
         let is_fresh = in_flight.end(renewed.map_err(|error| failed(error, &self.physical.lane)))?;

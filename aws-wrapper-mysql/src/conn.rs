@@ -91,7 +91,7 @@ macro_rules! exchange {
             .call(&call, || async {
                 let physical = place.take().expect("an exchange is run once");
                 if !stays && link.logical().has_parked() {
-                    physical.adopt(link.logical());
+                    physical.adopt(link);
                 }
                 let physical = &*physical;
                 let lane = &*physical.lane;

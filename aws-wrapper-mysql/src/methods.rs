@@ -36,7 +36,7 @@ macro_rules! lend {
         let link = Arc::clone(&conn.link);
         let mut call = link.pipeline().lend(owned_call($method, $sql, &link)).await.map_err(to_driver)?;
         if !conn.stays() && link.logical().has_parked() {
-            conn.physical.adopt(link.logical());
+            conn.physical.adopt(&link);
         }
         let lane = Arc::clone(&conn.physical.lane);
         let $physical = &conn.physical;

@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_wrapper_core::Error as CoreError;
-use aws_wrapper_core::plugin::Logical;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::runtime::Shared;
 use mysql_async::{Conn, OkPacket, Opts};
 
 use crate::clean::LoginRoles;
-use crate::driver::MysqlDriver;
+use crate::driver::Shared as Link;
 use crate::lane::{Lane, Loss, discard};
 use crate::statement::{Binding, Kind, is_number, refused_number};
 
@@ -75,9 +74,9 @@ impl Physical {
 
     /// Makes room for the connection that waits, if one does.
     #[cold]
-    pub(crate) fn adopt(&mut self, logical: &Logical<MysqlDriver>) {
+    pub(crate) fn adopt(&mut self, link: &Link) {
         let mut parked = None;
-        logical.adopt(|connection| parked = Some(connection));
+        link.adopt(|connection| parked = Some(connection));
         if let Some(parked) = parked {
             *self = parked;
         }

@@ -57,7 +57,7 @@ impl Conn {
         // What is left of a transaction must not run outside of it: its calls fail on the lost connection. So do those of a
         // handle.
         if self.transaction != Some(self.physical.slot().id()) && self.pass.is_none() {
-            self.physical.adopt(self.link.logical());
+            self.physical.adopt(&self.link);
             if self.physical.slot().has_ended() && self.may_replace() {
                 self.physical = self.link.connect().await.map_err(to_driver)?;
                 self.told = false;
@@ -113,7 +113,7 @@ impl Conn {
     /// The connection is gone; a later call may still find another one.
     pub async fn probe(&mut self) -> crate::Result<()> {
         self.physical.reclaim();
-        self.physical.adopt(self.link.logical());
+        self.physical.adopt(&self.link);
         let lane = &self.physical.lane;
         let in_flight = lane.slot().enter();
         let answer = on_lane(lane, async |conn| ask_behind_rest(conn, lane).await).await;

@@ -510,7 +510,7 @@ impl Client {
     #[inline]
     pub(crate) fn newest(&self) -> Result<Now<'_>> {
         if self.shared.logical().has_parked() && !self.current.is_of_handle() {
-            self.current.adopt(self.shared.logical());
+            self.current.adopt(&self.shared);
         }
         self.current.now().ok_or_else(expired)
     }
@@ -546,7 +546,7 @@ impl Client {
 
     /// Makes the newest connection one that can be borrowed as a whole.
     pub(crate) async fn exclusive(&mut self) -> Result<()> {
-        if !self.current.fold(self.shared.logical()) {
+        if !self.current.fold(&self.shared) {
             let fresh = self.shared.connect().await?;
             self.current.set_base(fresh);
         }

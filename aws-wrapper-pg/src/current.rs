@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
-use aws_wrapper_core::plugin::Logical;
 
-use crate::driver::PgDriver;
+use crate::driver::Shared;
 use crate::physical::Physical;
 
 /// The connection in use.
@@ -69,10 +68,10 @@ impl Current {
 
     /// Makes the newest connection the base, for this caller alone. `false` if that is impossible: then it needs a base by
     /// other means.
-    pub(crate) fn fold(&mut self, logical: &Logical<PgDriver>) -> bool {
-        if logical.has_parked() {
+    pub(crate) fn fold(&mut self, shared: &Shared) -> bool {
+        if shared.logical().has_parked() {
             let mut parked = None;
-            logical.adopt(|connection| parked = Some(connection));
+            shared.adopt(|connection| parked = Some(connection));
             if let Some(parked) = parked {
                 self.set_base(parked);
             }
@@ -116,9 +115,9 @@ impl Current {
 
     /// Puts the connection that waits to use. Several calls may do so at once.
     #[cold]
-    pub(crate) fn adopt(&self, logical: &Logical<PgDriver>) {
+    pub(crate) fn adopt(&self, shared: &Shared) {
         let mut replaced = None;
-        logical.adopt(|connection| {
+        shared.adopt(|connection| {
             replaced = self.newer.swap(Some(Arc::new(connection)));
             self.switched.store(true, Ordering::Release);
         });

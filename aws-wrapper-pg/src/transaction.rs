@@ -79,7 +79,7 @@ impl<'a> TransactionBuilder<'a> {
             // It is: the exchange runs once.
             let Some(current) = current.take() else { return Err(expired()) };
             // A connection that waits by now carries the call.
-            current.fold(shared.logical());
+            current.fold(shared);
             let physical = current.base_mut();
             let at = At {
                 lease: &physical.lease,

@@ -27,8 +27,7 @@ impl<D: DriverDialect> Link<D> {
     /// A logical connection that starts on the physical connection of `slot`; with a role if it was opened to a certain host
     /// of that role.
     pub fn new(connector: Connector<D>, slot: &Arc<Slot>, role: Option<Role>) -> Self {
-        let watchers = Arc::clone(connector.pipeline().watchers());
-        let logical = Arc::new(Logical::watched(Arc::clone(slot), role, watchers));
+        let logical = Arc::new(Logical::of_role(Arc::clone(slot), role));
         Self { _cluster: connector.cluster_session(), connector, logical }
     }
 
@@ -52,9 +51,17 @@ impl<D: DriverDialect> Link<D> {
         let slot = Arc::clone(driver.slot(&connection));
         self.logical.park(connection, slot, None);
         let mut parked = None;
-        self.logical.adopt(|connection| parked = Some(connection));
+        self.adopt(|connection| parked = Some(connection));
         parked
             .ok_or_else(|| Error::new(ErrorKind::HostUnavailable, "the new connection was replaced at once"))
+    }
+
+    /// Hands the connection that is parked, if one is, to `place`, which puts it to use; then plugins hear of it. Several calls
+    /// may ask at once; one does it.
+    pub fn adopt(&self, place: impl FnOnce(D::Connection)) {
+        if let Some(change) = self.logical.adopt(place) {
+            self.pipeline().connection_changed(&self.logical, &change);
+        }
     }
 
     /// The chains of plugins.

@@ -25,7 +25,7 @@ impl<D: DriverDialect> Pipeline<D> {
         F: Future<Output = Result<T>>,
     {
         let chain = self.chain(call.method());
-        let mut entered = Entered { call, passage: Passage::through(chain), observers: &chain.observers };
+        let mut entered = Entered { call, chain, passage: Passage::through(chain) };
         let admitted = if chain.observers.is_empty() { Ok(()) } else { entered.enter().await };
         let result = match (admitted, self.call_limit) {
             (Ok(()), None) => exchange().await,
@@ -88,7 +88,7 @@ async fn within<T>(limit: Duration, exchange: impl Future<Output = Result<T>>) -
 #[derive(Debug)]
 struct Passage {
     /// How many observers have seen it.
-    count: usize,
+    count: u32,
     /// Only if one of them wants to know how long it takes.
     began: Option<Instant>,
     /// `None` as long as it runs.
@@ -122,7 +122,7 @@ impl Passage {
         let class = self.class.unwrap_or_else(|| dropped(call));
         let elapsed = self.began.map(|began| began.elapsed());
         let mut outcome = CallOutcome { class, rows_affected: call.rows_affected(), elapsed };
-        for observer in observers[..self.count].iter().rev() {
+        for observer in observers.iter().take(self.count as usize).rev() {
             outcome.elapsed = elapsed.filter(|_| observer.wants_time);
             observer.plugin.after(call, &outcome);
         }
@@ -146,21 +146,21 @@ fn dropped<D: DriverDialect>(call: &Call<'_, D>) -> CallClass {
 #[derive(Debug)]
 struct Entered<'a, D: DriverDialect> {
     call: &'a Call<'a, D>,
-    observers: &'a [Observer<D>],
+    chain: &'a CallChain<D>,
     passage: Passage,
 }
 
 impl<D: DriverDialect> Entered<'_, D> {
     #[inline]
     async fn enter(&mut self) -> Result<()> {
-        self.passage.enter(self.observers, self.call).await
+        self.passage.enter(&self.chain.observers, self.call).await
     }
 }
 
 impl<D: DriverDialect> Drop for Entered<'_, D> {
     #[inline]
     fn drop(&mut self) {
-        self.passage.leave(self.observers, self.call);
+        self.passage.leave(&self.chain.observers, self.call);
     }
 }
 

@@ -12,19 +12,21 @@ use std::time::Duration;
 use crate::driver::DriverDialect;
 use crate::method::Method;
 use crate::plugin::chain::{ConnectChain, Dial};
-use crate::plugin::{ConnectionPlugin, Connects, Watchers};
+use crate::plugin::{ConnectionChange, ConnectionPlugin, Connects, Logical};
 
 /// The chains of one connector.
 pub struct Pipeline<D: DriverDialect> {
     calls: [CallChain<D>; Method::COUNT],
     application: Arc<ConnectChain<D>>,
     monitoring: Arc<ConnectChain<D>>,
-    watchers: Watchers<D>,
+    /// The plugins that want to hear of changes of physical connections.
+    watchers: Box<[Arc<dyn ConnectionPlugin<D>>]>,
     /// How long a call may wait for its answer; nothing for as long as it takes.
     call_limit: Option<Duration>,
 }
 
 /// The plugins of one method, outermost first.
+#[derive(Debug)]
 struct CallChain<D: DriverDialect> {
     /// Those that want to see each call.
     observers: Arc<[Observer<D>]>,
@@ -92,9 +94,9 @@ impl<D: DriverDialect> Pipeline<D> {
         &self.monitoring
     }
 
-    /// The plugins that hear when a logical connection changes its physical connection.
-    pub(crate) fn watchers(&self) -> &Watchers<D> {
-        &self.watchers
+    /// A logical connection has put another physical connection to use.
+    pub(crate) fn connection_changed(&self, logical: &Logical<D>, change: &ConnectionChange) {
+        self.watchers.iter().for_each(|plugin| plugin.connection_changed(logical, change));
     }
 
     fn chain(&self, method: Method) -> &CallChain<D> {

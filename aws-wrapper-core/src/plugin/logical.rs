@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
+use super::ConnectionChange;
 use super::state::{ConnectionState, States};
-use super::{ConnectionChange, ConnectionPlugin};
 use crate::driver::DriverDialect;
 use crate::error::{FailoverOutcome, FailoverReport};
 use crate::host::Role;
@@ -26,13 +26,8 @@ pub struct Logical<D: DriverDialect> {
     switching: AsyncMutex<()>,
     session: D::Session,
     role: Option<Role>,
-    /// Who hears when another connection is put to use.
-    watchers: Watchers<D>,
     states: States,
 }
-
-/// The plugins that want to hear of changes of physical connections.
-pub(crate) type Watchers<D> = Arc<[Arc<dyn ConnectionPlugin<D>>]>;
 
 /// What only a switch needs is boxed: most connections never see one, and an application has thousands.
 struct State<D: DriverDialect> {
@@ -70,14 +65,8 @@ impl<D: DriverDialect> Logical<D> {
 
     /// As [`new`](Self::new), one that needs a host of this role whatever the endpoint of its connector.
     pub fn of_role(slot: Arc<Slot>, role: Option<Role>) -> Self {
-        Self::watched(slot, role, Arc::new([]))
-    }
-
-    /// As [`of_role`](Self::of_role); `watchers` hear when another physical connection is put to use.
-    pub(crate) fn watched(slot: Arc<Slot>, role: Option<Role>, watchers: Watchers<D>) -> Self {
         Self {
             role,
-            watchers,
             states: States::new(),
             has_parked: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -125,24 +114,18 @@ impl<D: DriverDialect> Logical<D> {
         drop(replaced);
     }
 
-    /// Hands the parked connection to `place`, which puts it to use. Several calls may ask at once; one does it.
+    /// Hands the parked connection to `place`, which puts it to use. Several calls may ask at once; one does it, and is told
+    /// what has changed.
     ///
     /// The flag falls only after `place` returned, so no call goes to the old connection in between.
-    pub fn adopt(&self, place: impl FnOnce(D::Connection)) {
-        let change = {
-            let mut state = self.state.lock();
-            let change = state.parked.take().map(|parked| {
-                place(parked.connection);
-                ConnectionChange::new(parked.in_use, Arc::clone(&state.newest))
-            });
-            self.has_parked.store(false, Ordering::Release);
-            change
-        };
-        if let Some(change) = change {
-            for plugin in self.watchers.iter() {
-                plugin.connection_changed(self, &change);
-            }
-        }
+    pub(crate) fn adopt(&self, place: impl FnOnce(D::Connection)) -> Option<ConnectionChange> {
+        let mut state = self.state.lock();
+        let change = state.parked.take().map(|parked| {
+            place(parked.connection);
+            ConnectionChange::new(parked.in_use, Arc::clone(&state.newest))
+        });
+        self.has_parked.store(false, Ordering::Release);
+        change
     }
 
     /// What a plugin keeps of this logical connection, made when it is first asked for.
@@ -218,7 +201,7 @@ mod tests {
     /// An application has thousands of connections, each with one of either.
     #[test]
     fn what_every_connection_has_is_small() {
-        assert!(size_of::<Logical<FakeDriver>>() <= 128, "{}", size_of::<Logical<FakeDriver>>());
+        assert!(size_of::<Logical<FakeDriver>>() <= 144, "{}", size_of::<Logical<FakeDriver>>());
         assert!(size_of::<Slot>() <= 384, "{}", size_of::<Slot>());
     }
 }

@@ -25,7 +25,6 @@ pub use self::changes::ConnectionChange;
 pub use self::context::PluginContext;
 pub use self::factory::{Make, PluginFactory};
 pub use self::logical::Logical;
-pub(crate) use self::logical::Watchers;
 pub use self::outcome::{CallClass, CallOutcome};
 pub(crate) use self::provided::Provided;
 pub(crate) use self::state::Places;

@@ -67,9 +67,10 @@ fn reserve<T>(count: &Arc<AtomicUsize>) -> Place<T> {
     Place { index: count.fetch_add(1, Ordering::Relaxed), count: Arc::clone(count), of: PhantomData }
 }
 
-/// The values of one call or one logical connection. Nothing until the first is asked for.
+/// The values of one call or one logical connection. Nothing until the first is asked for; one pointer, as each call has it.
 #[derive(Default)]
-pub(super) struct States(OnceLock<Box<[Value]>>);
+#[expect(clippy::box_collection, reason = "a thin pointer")]
+pub(super) struct States(OnceLock<Box<Vec<Value>>>);
 
 type Value = OnceLock<Box<dyn Any + Send + Sync>>;
 
@@ -83,7 +84,7 @@ impl States {
     pub(super) fn get<T: Default + Send + Sync + 'static>(&self, place: &Place<T>) -> &T {
         let values = self.0.get_or_init(|| {
             // A place can only be reserved while plugins are made, and calls are made after that.
-            (0..place.count.load(Ordering::Relaxed)).map(|_| OnceLock::new()).collect()
+            Box::new((0..place.count.load(Ordering::Relaxed)).map(|_| OnceLock::new()).collect())
         });
         let value = values[place.index].get_or_init(|| Box::<T>::default());
         value.downcast_ref().expect("a place has one type")

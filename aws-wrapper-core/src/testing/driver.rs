@@ -537,11 +537,7 @@ impl FakeClient {
     fn new(connector: &Connector<FakeDriver>, connection: FakeConnection, role: Option<Role>) -> Self {
         Self {
             connector: connector.clone(),
-            logical: Arc::new(Logical::watched(
-                Arc::clone(connection.slot()),
-                role,
-                Arc::clone(connector.pipeline().watchers()),
-            )),
+            logical: Arc::new(Logical::of_role(Arc::clone(connection.slot()), role)),
             current: Mutex::new(Arc::new(connection)),
             _cluster: connector.cluster_session(),
         }
@@ -591,7 +587,10 @@ impl FakeClient {
     /// The connection for the next call: one that waits is put to use first.
     fn now(&self, call: &Call<'_, FakeDriver>) -> Result<Arc<FakeConnection>> {
         if self.logical.has_parked() {
-            self.logical.adopt(|connection| *self.current.lock() = Arc::new(connection));
+            let change = self.logical.adopt(|connection| *self.current.lock() = Arc::new(connection));
+            if let Some(change) = change {
+                self.connector.pipeline().connection_changed(&self.logical, &change);
+            }
         }
         let now = self.current();
         call.uses(&now.slot);
