@@ -92,6 +92,7 @@ pub(crate) fn may_end_connection(error: &ServerError) -> bool {
 /// What an error means.
 pub(crate) fn classify(error: &DriverError) -> DriverClass {
     match error.cause() {
+        Cause::Lookup(error) => error.class(),
         Cause::Dial(_) => DriverClass::Network,
         Cause::Connect(error) => class_of(error, true),
         Cause::Statement(error) => class_of(error, false),
@@ -169,7 +170,7 @@ pub(crate) fn sqlstate(error: &DriverError) -> Option<&str> {
     match error.cause() {
         Cause::Connect(error) | Cause::Statement(error) => sqlstate_of(error),
         Cause::Ended { reason, .. } => reason.sqlstate.as_deref(),
-        Cause::Dial(_) => None,
+        Cause::Lookup(_) | Cause::Dial(_) => None,
     }
 }
 
@@ -187,7 +188,9 @@ pub(crate) fn vendor_code(error: &DriverError) -> Option<u16> {
         Cause::Connect(Error::Server(server))
         | Cause::Statement(Error::Server(server))
         | Cause::Ended { source: Some(Error::Server(server)), .. } => Some(server.code),
-        Cause::Dial(_) | Cause::Connect(_) | Cause::Statement(_) | Cause::Ended { .. } => None,
+        Cause::Lookup(_) | Cause::Dial(_) | Cause::Connect(_) | Cause::Statement(_) | Cause::Ended { .. } => {
+            None
+        }
     }
 }
 

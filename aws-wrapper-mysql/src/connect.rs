@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use aws_wrapper_core::driver::{ConnectRequest, NetworkSettings};
+use aws_wrapper_core::resolver::LookupError;
 use mysql_async::{Conn, DriverError as MysqlError, Error, OptsBuilder};
 use tokio::time::timeout_at;
 
@@ -26,16 +27,16 @@ async fn dial(driver: &MysqlDriver, request: &ConnectRequest) -> Result<Conn, Dr
         return open(driver, builder).await.map_err(connect_failed);
     }
     let host = request.host();
-    let failed = |source| DriverError::dial(&host.to_string(), source);
+    let failed = |error| DriverError::lookup(host.host(), error);
     let addresses = match (request.address(), driver.opts().resolved_ips()) {
         (Some(address), _) => vec![address],
         // Addresses of the driver's own configuration belong to the host it names.
         (None, Some(addresses)) if driver.opts().ip_or_hostname() == host.host() => {
             addresses.iter().map(|address| SocketAddr::new(*address, host.port())).collect()
         }
-        _ => request.shared().resolver().resolve(host.host(), host.port()).await.map_err(failed)?,
+        _ => request.look_up().await.map_err(failed)?,
     };
-    let mut last = failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    let mut last = failed(LookupError::NoSuchName);
     for (index, address) in addresses.iter().enumerate() {
         let share = request.share_of_time(addresses.len() - index);
         let to_address = builder.clone().resolved_ips(Some(vec![address.ip()])).tcp_port(address.port());

@@ -93,6 +93,7 @@ pub(crate) fn ends_session(stable: Option<&[u8]>, translated: &[u8]) -> bool {
 /// What an error means. Walks the whole chain of causes; the first class that is not `Other` counts.
 pub(crate) fn classify(error: &DriverError) -> DriverClass {
     match error.cause() {
+        Cause::Lookup(error) => error.class(),
         Cause::Dial(_) => DriverClass::Network,
         Cause::Connect(error) => class_while_connecting(error),
         Cause::Statement(error) => class_while_running(error),
@@ -103,7 +104,7 @@ pub(crate) fn classify(error: &DriverError) -> DriverClass {
 /// The code the server sent with an error, wherever in the chain it stands.
 pub(crate) fn sqlstate(error: &DriverError) -> Option<&str> {
     match error.cause() {
-        Cause::Dial(_) => None,
+        Cause::Lookup(_) | Cause::Dial(_) => None,
         Cause::Connect(error) | Cause::Statement(error) => {
             chain(error).find_map(|cause| cause.downcast_ref::<DbError>()).map(|db| db.code().code())
         }

@@ -12,6 +12,7 @@ use aws_wrapper_core::driver::{ConnectRequest, NetworkSettings};
 use aws_wrapper_core::error::DriverClass;
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::registry::{EndReason, Slot};
+use aws_wrapper_core::resolver::LookupError;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -222,13 +223,13 @@ async fn dial(driver: &PgDriver, request: &ConnectRequest) -> Result<(Socket, Pe
         let socket = peer.dial(&options).await.map_err(|source| peer.failed(source))?;
         return Ok((socket, peer));
     }
-    let failed = |source| DriverError::dial(&host.to_string(), source);
+    let failed = |error| DriverError::lookup(host.host(), error);
     let fixed = driver.fixed_address(host.host()).map(|address| SocketAddr::new(address, host.port()));
     let addresses = match request.address().or(fixed) {
         Some(address) => vec![address],
-        None => request.shared().resolver().resolve(host.host(), host.port()).await.map_err(failed)?,
+        None => request.look_up().await.map_err(failed)?,
     };
-    let mut last = failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    let mut last = failed(LookupError::NoSuchName);
     for (index, address) in addresses.iter().enumerate() {
         let share = request.share_of_time(addresses.len() - index);
         let peer = Peer::Tcp(*address);

@@ -1,11 +1,10 @@
 //! The wrapper's resolver on the simulator's names.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use async_trait::async_trait;
 use aurora_sim::Names;
-use aws_wrapper_core::resolver::Resolver;
+use aws_wrapper_core::resolver::{LookupError, Resolver};
 
 /// Resolves the names of clusters; everything else is an address or does not exist.
 #[derive(Debug, Clone)]
@@ -30,7 +29,7 @@ impl ClusterNames {
 
 #[async_trait]
 impl Resolver for ClusterNames {
-    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, LookupError> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
@@ -38,7 +37,7 @@ impl Resolver for ClusterNames {
         let host = alias.map_or(host, |(_, name)| name);
         let addresses: Vec<_> = self.clusters.iter().flat_map(|names| names.lookup(host)).collect();
         if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "name or service not known"));
+            return Err(LookupError::NoSuchName);
         }
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }

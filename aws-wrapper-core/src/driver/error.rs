@@ -6,6 +6,7 @@ use std::io;
 
 use crate::error::{DriverClass, Error, ErrorKind};
 use crate::registry::EndReason;
+use crate::resolver::LookupError;
 
 /// What can go wrong between the wrapper and one server; `E` is the error of the driver.
 ///
@@ -25,7 +26,9 @@ struct Inner<E> {
     reason = "adapters look at all of it; a further case has to be seen there"
 )]
 pub enum Cause<E> {
-    /// No socket to a host: the name does not resolve, or no address answers; of several addresses the last.
+    /// The name of a host has led to no address.
+    Lookup(LookupError),
+    /// No socket to a host: no address answers; of several addresses the last.
     Dial(io::Error),
     /// TLS, start-up or authentication failed.
     Connect(E),
@@ -41,6 +44,15 @@ pub enum Cause<E> {
 }
 
 impl<E> DriverError<E> {
+    /// The host name `name` has led to no address.
+    pub fn lookup(name: &str, source: LookupError) -> Self {
+        let message = match &source {
+            LookupError::NoSuchName => format!("the name `{name}` does not exist, or has no address"),
+            LookupError::Failed(reason) => format!("the name `{name}` could not be looked up: {reason}"),
+        };
+        Self::new(Cause::Lookup(source), message)
+    }
+
     /// No socket to `target`.
     pub fn dial(target: &str, source: io::Error) -> Self {
         let message = format!("cannot reach {target}: {source}");
@@ -85,7 +97,7 @@ impl<E: StdError + Send + Sync + 'static> DriverError<E> {
                     if class == DriverClass::Login { ErrorKind::Login } else { ErrorKind::Driver(class) };
                 Error::new(kind, self.0.message).with_source(source)
             }
-            Cause::Dial(_) | Cause::Ended { .. } => Error::driver(class, self),
+            Cause::Lookup(_) | Cause::Dial(_) | Cause::Ended { .. } => Error::driver(class, self),
         };
         if let Some(code) = sqlstate {
             error = error.with_sqlstate(code);
@@ -113,6 +125,7 @@ impl<E> fmt::Display for DriverError<E> {
 impl<E: StdError + 'static> StdError for DriverError<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0.cause {
+            Cause::Lookup(source) => Some(source),
             Cause::Dial(source) => Some(source),
             Cause::Connect(source) | Cause::Statement(source) => Some(source),
             Cause::Ended { source, .. } => source.as_ref().map(|source| source as _),

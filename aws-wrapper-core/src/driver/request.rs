@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::NetworkSettings;
 use crate::config::secret::Secret;
 use crate::host::HostKey;
 use crate::registry::{Purpose, Slot};
+use crate::resolver::LookupError;
 use crate::runtime::Shared;
 
 /// What is wanted: one value per attempt, changed by the plugins it passes.
@@ -74,6 +75,19 @@ impl ConnectRequest {
     /// Dials this address, whatever the name resolves to. A certificate is still checked against the name.
     pub fn set_address(&mut self, address: Option<SocketAddr>) {
         self.address = address;
+    }
+
+    /// The addresses that the host's name leads to, at least one. For adapters.
+    ///
+    /// # Errors
+    /// Why there is none. It is [`LookupError::Failed`], too, when nobody has answered in the time of this attempt.
+    pub async fn look_up(&self) -> Result<Vec<SocketAddr>, LookupError> {
+        let deadline = self.attempt_deadline();
+        let given = deadline.saturating_duration_since(self.started);
+        let asked = self.shared.resolver().resolve(self.host.host(), self.host.port());
+        let late = |_| LookupError::failed(format!("no answer within {} ms", given.as_millis()));
+        let addresses = timeout_at(deadline - BEFORE_THE_END, asked).await.map_err(late)??;
+        if addresses.is_empty() { Err(LookupError::NoSuchName) } else { Ok(addresses) }
     }
 
     /// What the connection is for.
@@ -163,5 +177,60 @@ impl ConnectRequest {
     /// Before the request has reached the driver.
     pub fn slot(&self) -> &Arc<Slot> {
         self.slot.as_ref().expect("the slot is made before the driver is asked")
+    }
+}
+
+/// The deadline of the whole attempt would blame the host, so a look-up ends before it, by the least that timers tell
+/// apart.
+const BEFORE_THE_END: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::resolver::Resolver;
+
+    /// Answers with these; without any it never does.
+    #[derive(Debug)]
+    struct Names(Option<Vec<SocketAddr>>);
+
+    #[async_trait]
+    impl Resolver for Names {
+        async fn resolve(&self, _host: &str, _port: u16) -> Result<Vec<SocketAddr>, LookupError> {
+            match &self.0 {
+                Some(addresses) => Ok(addresses.clone()),
+                None => pending().await,
+            }
+        }
+    }
+
+    fn request(names: Names, connect_timeout: u64, deadline: u64) -> ConnectRequest {
+        let [connect_timeout, deadline] = [connect_timeout, deadline].map(Duration::from_millis);
+        let network = Arc::new(NetworkSettings { connect_timeout, ..NetworkSettings::default() });
+        let (host, shared) = (HostKey::new("h", 1).unwrap(), Shared::new(Arc::new(names)));
+        ConnectRequest::new(host, Purpose::Initial, Instant::now() + deadline, &network, &shared)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_up_that_is_not_answered_ends_just_before_the_attempt() {
+        for (connect_timeout, deadline, limit) in [(3_000, 60_000, 3_000), (10_000, 700, 700)] {
+            let request = request(Names(None), connect_timeout, deadline);
+            let started = Instant::now();
+            let error = timeout_at(request.attempt_deadline(), request.look_up()).await.unwrap().unwrap_err();
+            assert_eq!(started.elapsed() + BEFORE_THE_END, Duration::from_millis(limit));
+            assert_eq!(error.class(), crate::error::DriverClass::Lookup);
+            assert!(error.to_string().contains(&format!("no answer within {limit} ms")), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_without_addresses_does_not_exist() {
+        let look_up = async |names| request(Names(Some(names)), 1_000, 1_000).look_up().await;
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        assert_eq!(look_up(vec![address]).await.unwrap(), [address]);
+        assert!(matches!(look_up(Vec::new()).await, Err(LookupError::NoSuchName)));
     }
 }

@@ -95,8 +95,10 @@ pub enum RetryAdvice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DriverClass {
-    /// The connection is unusable: the server or the path to it is gone.
+    /// The connection is unusable: the server or the path to it is gone, or its name does not exist.
     Network,
+    /// The host's name could not be looked up. Says nothing about the host, which is not taken for unavailable.
+    Lookup,
     /// The server refused user, password or token.
     Login,
     /// The server refuses writes. Only a role query tells whether it is a reader.

@@ -253,9 +253,9 @@ impl Error {
             | ErrorKind::Routing
             | ErrorKind::ConnectionSwitched
             | ErrorKind::Timeout(_)
-            | ErrorKind::Driver(DriverClass::Network | DriverClass::SessionTerminated) => {
-                RetryAdvice::Reconnect
-            }
+            | ErrorKind::Driver(
+                DriverClass::Network | DriverClass::Lookup | DriverClass::SessionTerminated,
+            ) => RetryAdvice::Reconnect,
             ErrorKind::RolledBack if self.cause().is_some_and(Self::may_succeed_again) => {
                 RetryAdvice::RetryTransaction
             }
@@ -281,9 +281,13 @@ impl Error {
         }
         match self.0.kind {
             ErrorKind::Failover(outcome) => outcome != FailoverOutcome::Failed,
-            ErrorKind::Driver(class) => {
-                !matches!(class, DriverClass::Network | DriverClass::Login | DriverClass::SessionTerminated)
-            }
+            ErrorKind::Driver(class) => !matches!(
+                class,
+                DriverClass::Network
+                    | DriverClass::Lookup
+                    | DriverClass::Login
+                    | DriverClass::SessionTerminated
+            ),
             ErrorKind::Routing
             | ErrorKind::SessionTransfer
             | ErrorKind::ConnectionSwitched

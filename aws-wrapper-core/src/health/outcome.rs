@@ -95,5 +95,6 @@ mod tests {
         let no_descriptor = Error::driver(DriverClass::Network, io::Error::from_raw_os_error(24));
         assert_eq!(of_error(&no_descriptor), Outcome::Inconclusive);
         assert_eq!(of_error(&Error::config("nobody to connect as")), Outcome::Inconclusive);
+        assert_eq!(of_error(&Error::driver(DriverClass::Lookup, "no answer")), Outcome::Inconclusive);
     }
 }

@@ -208,7 +208,9 @@ impl<D: DriverDialect> VerifiedConnect<D> {
 fn is_worth_repeating(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Routing | ErrorKind::HostUnavailable | ErrorKind::Timeout(_) => true,
-        ErrorKind::Driver(class) => matches!(class, DriverClass::Network | DriverClass::Role),
+        ErrorKind::Driver(class) => {
+            matches!(class, DriverClass::Network | DriverClass::Lookup | DriverClass::Role)
+        }
         _ => false,
     }
 }

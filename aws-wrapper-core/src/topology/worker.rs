@@ -171,7 +171,8 @@ impl Default for Pauses {
 impl Pauses {
     /// How long to wait after `error`; nothing if the pace of the search decides.
     fn after(&mut self, error: &Error) -> Option<Duration> {
-        if is_unreachable(error) {
+        // A name that could not be looked up says nothing of its host, which may be the new writer.
+        if is_unreachable(error) || error.driver_class() == Some(DriverClass::Lookup) {
             None
         } else if is_refusal(error) {
             Some(self.refused.pause())

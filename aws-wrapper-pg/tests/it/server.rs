@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use aws_wrapper_pg::core::resolver::Resolver;
+use aws_wrapper_pg::core::resolver::{LookupError, Resolver};
 use aws_wrapper_pg::core::services::Services;
 use aws_wrapper_pg::{Builder, Client, Connector};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -133,7 +133,7 @@ pub(crate) struct Loopback;
 
 #[async_trait::async_trait]
 impl Resolver for Loopback {
-    async fn resolve(&self, _host: &str, port: u16) -> std::io::Result<Vec<std::net::SocketAddr>> {
+    async fn resolve(&self, _host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, LookupError> {
         Ok(vec![(Ipv4Addr::LOCALHOST, port).into()])
     }
 }

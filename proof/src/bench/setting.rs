@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use aurora_sim::Cluster;
-use aws_wrapper_core::resolver::Resolver;
+use aws_wrapper_core::resolver::{LookupError, Resolver};
 use aws_wrapper_core::services::Services;
 
 use crate::driver::{AnyError, Driver};
@@ -22,7 +22,7 @@ struct Always(SocketAddr);
 
 #[async_trait]
 impl Resolver for Always {
-    async fn resolve(&self, _host: &str, _port: u16) -> std::io::Result<Vec<SocketAddr>> {
+    async fn resolve(&self, _host: &str, _port: u16) -> Result<Vec<SocketAddr>, LookupError> {
         Ok(vec![self.0])
     }
 }

@@ -320,7 +320,9 @@ impl<D: DriverDialect> ConnectionPlugin<D> for Failover<D> {
         };
         let unreachable = matches!(
             error.kind(),
-            ErrorKind::Driver(DriverClass::Network) | ErrorKind::HostUnavailable | ErrorKind::Timeout(_)
+            ErrorKind::Driver(DriverClass::Network | DriverClass::Lookup)
+                | ErrorKind::HostUnavailable
+                | ErrorKind::Timeout(_)
         );
         if request.purpose() != Purpose::Initial || !unreachable || !self.is_active() {
             return Err(error);

@@ -6,6 +6,8 @@ use integration_tests::MySql as Driver;
 mod cancel;
 #[path = "../any/monitoring.rs"]
 mod monitoring;
+#[path = "../any/names.rs"]
+mod names;
 #[path = "../any/parked.rs"]
 mod parked;
 #[path = "../any/pool.rs"]
