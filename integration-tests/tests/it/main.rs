@@ -10,3 +10,4 @@ mod mysql;
 mod parker;
 mod pg;
 mod service;
+mod system_names;
