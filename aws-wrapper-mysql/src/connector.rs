@@ -19,7 +19,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use crate::conn::Conn;
 use crate::driver::MysqlDriver;
 use crate::driver_pool::DriverPool;
-use crate::error::Result;
+use crate::error::{Result, into_error};
 use crate::infile::Global;
 use crate::tls::{Roots, Tls};
 
@@ -68,6 +68,52 @@ impl Connector {
     pub async fn connect_to_host(&self, host: &HostKey, role: Role) -> Result<Conn> {
         let physical = self.core.connect_to_host(host, role).await?;
         Ok(Conn::new(self.core.clone(), physical, Some(role)))
+    }
+
+    /// Opens a connection and hands it over as the driver's own, for crates that insist on its type. Code that is generic
+    /// over the driver's `Queryable` takes a [`Conn`] as it is, and loses nothing.
+    ///
+    /// The way there is the one of [`connect`](Self::connect): plugins, the initial connection with its role verified, TLS,
+    /// login, deadlines. After that the connection is entirely the caller's, and the wrapper knows it no more:
+    ///
+    /// - There is no failover. When the connection is lost, its calls fail with the driver's error; open another one.
+    /// - No error tells what became of a transaction or what to do now, and the `Ok` of a commit is the driver's.
+    /// - No plugin sees a call, and `socket_timeout_ms` does not limit it: on a host that falls silent a call waits as long
+    ///   as its caller does.
+    /// - It is not closed when its host is not the writer any more: writes are refused (1290, 1836), reads go on.
+    /// - It is not in the status of the services, and outlives a shutdown and the connector. It ends when it is dropped, in a
+    ///   task that the driver spawns.
+    ///
+    /// The monitor of the cluster runs from the first such connection on, as long as the connector lives, so that the next
+    /// one is led to the writer of the moment.
+    ///
+    /// ```no_run
+    /// use aws_wrapper_mysql::mysql_async::prelude::Queryable;
+    /// use aws_wrapper_mysql::{Connector, mysql_async};
+    ///
+    /// /// Of a crate that knows only the driver.
+    /// async fn count(conn: &mut mysql_async::Conn) -> mysql_async::Result<Option<u64>> {
+    ///     conn.query_first("select count(*) from users").await
+    /// }
+    ///
+    /// # async fn run(connector: &Connector) -> aws_wrapper_mysql::Result<()> {
+    /// let mut conn = connector.connect_driver().await?;
+    /// println!("{:?}", count(&mut conn).await?);
+    /// conn.disconnect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`connect`](Self::connect).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves nothing behind.
+    pub async fn connect_driver(&self) -> Result<mysql_async::Conn> {
+        let physical = self.core.connect().await?;
+        self.core.keep_cluster_session();
+        let host = physical.slot().host().clone();
+        Ok(physical.into_driver().map_err(|error| into_error(error).with_host(&host))?)
     }
 
     /// What the connections of this connector, and of others given the same value, share.

@@ -10,6 +10,7 @@ use mysql_async::{Conn, OkPacket, Opts};
 
 use crate::clean::LoginRoles;
 use crate::driver::Shared as Link;
+use crate::error::DriverError;
 use crate::lane::{Lane, Loss, discard};
 use crate::statement::{Binding, Kind, is_number, refused_number};
 
@@ -65,6 +66,15 @@ impl Physical {
             login_roles: None,
             is_shared: true,
         }
+    }
+
+    /// The driver's connection, which the wrapper knows no more.
+    ///
+    /// # Errors
+    /// Why it has ended, if it has.
+    pub(crate) fn into_driver(mut self) -> Result<Conn, DriverError> {
+        self.reclaim();
+        Ok(self.lane.take()?.keep())
     }
 
     /// What the registry knows about the connection.

@@ -124,7 +124,7 @@ macro_rules! lend {
 impl Client {
     pub(crate) fn new(core: CoreConnector<PgDriver>, physical: Physical, role: Option<Role>) -> Self {
         let shared = Shared::new(core, physical.slot(), role);
-        physical.delivery.to(shared.logical().session().inbox());
+        physical.owner.set_client(shared.logical().session().inbox());
         Self { current: Current::new(physical), shared: Arc::new(shared), intent: Intent::PLAIN }
     }
 

@@ -25,7 +25,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 use crate::classify::{Stage, class_of_code};
 use crate::driver::PgDriver;
 use crate::error::{DriverError, connect_failed, describe};
-use crate::notifications::Delivery;
+use crate::owner::Owner;
 use crate::physical::Physical;
 use crate::status::{Observed, ObservingTls, Scanner};
 use crate::tls::{Handshake, Tls};
@@ -33,7 +33,7 @@ use crate::tls::{Handshake, Tls};
 /// Opens a connection for `request`. The caller sets the deadline; when it passes, this future is dropped and nothing
 /// stays behind.
 pub(crate) async fn connect(driver: &PgDriver, request: &ConnectRequest) -> Result<Physical, DriverError> {
-    let (slot, delivery) = (request.slot(), Arc::new(Delivery::default()));
+    let (slot, owner) = (request.slot(), Arc::new(Owner::default()));
     let mut config = driver.config().clone();
     if let Some(user) = request.user() {
         config.user(user);
@@ -50,23 +50,23 @@ pub(crate) async fn connect(driver: &PgDriver, request: &ConnectRequest) -> Resu
     let dialled = Dialled { peer, name, tls: Arc::clone(driver.tls()), socket: driver.socket(request) };
     let (client, role) = if let Some(handshake) = dialled.handshake() {
         config.ssl_mode(driver.tls().driver_mode());
-        let scanner = Scanner::new(Arc::clone(slot), !driver.tls().may_send_cleartext());
+        let scanner = Scanner::new(Arc::clone(slot), Arc::clone(&owner), !driver.tls().may_send_cleartext());
         let opened = config.connect_raw(Observed::new(socket, scanner), ObservingTls(handshake)).await;
-        start(opened, request, &delivery)?
+        start(opened, request, &owner)?
     } else {
         // Not the branch above with TLS off: what `NoTls` can do is hidden in the driver, and the type must be it.
         config.ssl_mode(SslMode::Disable);
-        let scanner = Scanner::new(Arc::clone(slot), false);
-        start(config.connect_raw(Observed::new(socket, scanner), NoTls).await, request, &delivery)?
+        let scanner = Scanner::new(Arc::clone(slot), Arc::clone(&owner), false);
+        start(config.connect_raw(Observed::new(socket, scanner), NoTls).await, request, &owner)?
     };
-    Ok(Physical::new(client, Arc::clone(slot), role, dialled, delivery, Arc::clone(request.shared())))
+    Ok(Physical::new(client, Arc::clone(slot), role, dialled, owner, Arc::clone(request.shared())))
 }
 
 /// Hands an opened connection to its task.
 fn start<S, T>(
     opened: Result<(Client, Connection<S, T>), tokio_postgres::Error>,
     request: &ConnectRequest,
-    delivery: &Arc<Delivery>,
+    owner: &Arc<Owner>,
 ) -> Result<(Client, Option<Role>), DriverError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -80,7 +80,7 @@ where
     };
     let slot = request.slot();
     let driven = Driven { connection, end: End(Arc::clone(slot)) };
-    request.shared().drive(slot, drive(driven, Arc::clone(delivery)));
+    request.shared().drive(slot, drive(driven, Arc::clone(owner)));
     Ok((client, role))
 }
 
@@ -104,7 +104,7 @@ impl Drop for End {
 ///
 /// Not an `async fn`: that would keep its argument twice, and the connection is most of what a client takes.
 #[expect(clippy::manual_async_fn, reason = "half the size")]
-fn drive<S, T>(mut driven: Driven<S, T>, delivery: Arc<Delivery>) -> impl Future<Output = ()>
+fn drive<S, T>(mut driven: Driven<S, T>, owner: Arc<Owner>) -> impl Future<Output = ()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
@@ -112,7 +112,7 @@ where
     async move {
         let reason = loop {
             match poll_fn(|cx| driven.connection.poll_message(cx)).await {
-                Some(Ok(AsyncMessage::Notification(notification))) => delivery.deliver(notification),
+                Some(Ok(AsyncMessage::Notification(notification))) => owner.deliver(notification),
                 Some(Ok(AsyncMessage::Notice(notice))) => {
                     tracing::info!(
                         host = %driven.end.0.host(),

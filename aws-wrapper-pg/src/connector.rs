@@ -68,6 +68,50 @@ impl Connector {
         Ok(Client::new(self.core.clone(), physical, Some(role)))
     }
 
+    /// Opens a connection and hands over the driver's own client, for crates that insist on its type.
+    ///
+    /// The way there is the one of [`connect`](Self::connect): plugins, the initial connection with its role verified, TLS,
+    /// login, deadlines. After that calls go past the wrapper, and what it does with calls is lost:
+    ///
+    /// - There is no failover. When the connection is lost, its calls fail with the driver's error; open another one.
+    /// - No error tells what became of a transaction or what to do now, and the `Ok` of a commit is the driver's.
+    /// - No plugin sees a call, and `socket_timeout_ms` does not limit it.
+    /// - Notifications go nowhere. The driver's `cancel_query` does not know the host; `cancel_query_raw` works.
+    ///
+    /// What the bytes tell is enough for the rest. With the plugin `tracker` the connection is closed when its host is not
+    /// the writer any more: at once if nobody uses it, else after its call and its transaction; of several calls sent one
+    /// behind the other only the first is waited for. With the plugin `efm` it is closed when its host is found dead while a
+    /// call waits. The monitor of the cluster runs from the first such connection on, as long as the connector lives.
+    ///
+    /// There is no connection to spawn: the services run it. It ends when the client is dropped, when the services are shut
+    /// down, and with the last handle on them. **The client is no such handle: keep this connector, or its services.**
+    ///
+    /// ```no_run
+    /// use aws_wrapper_pg::{Connector, tokio_postgres};
+    ///
+    /// /// Of a crate that knows only the driver.
+    /// async fn count(client: &tokio_postgres::Client) -> Result<i64, tokio_postgres::Error> {
+    ///     client.query_one("select count(*) from users", &[]).await?.try_get(0)
+    /// }
+    ///
+    /// # async fn run(connector: &Connector) -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = connector.connect_driver().await?;
+    /// println!("{}", count(&client).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`connect`](Self::connect).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves nothing behind.
+    pub async fn connect_driver(&self) -> Result<tokio_postgres::Client> {
+        let physical = self.core.connect().await?;
+        self.core.keep_cluster_session();
+        Ok(physical.into_driver())
+    }
+
     /// What the connections of this connector, and of others given the same value, share.
     pub fn services(&self) -> &Services {
         self.core.services()

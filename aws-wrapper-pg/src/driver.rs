@@ -102,7 +102,7 @@ impl DriverDialect for PgDriver {
     }
 
     async fn configure(&self, connection: &mut Physical, session: &Session) -> Result<(), DriverError> {
-        connection.delivery.to(session.inbox());
+        connection.owner.set_client(session.inbox());
         let Some(listen) = session.listen_sql() else { return Ok(()) };
         // What the server said when the connection was opened does not count: it may have been promoted since.
         if let Err(error) = connection.client.batch_execute(&listen).await {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
@@ -129,6 +129,11 @@ impl Inbox {
         }
     }
 
+    /// One has come.
+    pub(crate) fn deliver(&self, notification: Notification) {
+        self.push(NotificationItem::Notification(notification));
+    }
+
     /// The connection was replaced.
     pub(crate) fn push_gap(&self) {
         self.push(NotificationItem::Gap { lost: None });
@@ -136,23 +141,6 @@ impl Inbox {
 
     fn take_lost(&self) -> u64 {
         std::mem::take(&mut self.0.lock().lost)
-    }
-}
-
-/// The way from a physical connection's task to a logical client, once it belongs to one.
-#[derive(Debug, Default)]
-pub(crate) struct Delivery(OnceLock<Arc<Inbox>>);
-
-impl Delivery {
-    /// From now on notifications go there. A connection belongs to one logical client all its life.
-    pub(crate) fn to(&self, inbox: &Arc<Inbox>) {
-        let _ = self.0.set(Arc::clone(inbox));
-    }
-
-    pub(crate) fn deliver(&self, notification: Notification) {
-        if let Some(inbox) = self.0.get() {
-            inbox.push(NotificationItem::Notification(notification));
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::runtime::Shared;
 
 use crate::connect::Dialled;
-use crate::notifications::Delivery;
+use crate::owner::Owner;
 use crate::statements::Statements;
 
 /// One connection to one server: the driver's client and what the wrapper knows about it.
@@ -21,7 +21,7 @@ pub struct Physical {
     pub(crate) lease: Arc<Lease>,
     pub(crate) startup_role: Option<Role>,
     pub(crate) dialled: Dialled,
-    pub(crate) delivery: Arc<Delivery>,
+    pub(crate) owner: Arc<Owner>,
     pub(crate) statements: Statements,
 }
 
@@ -31,11 +31,11 @@ impl Physical {
         slot: Arc<Slot>,
         startup_role: Option<Role>,
         dialled: Dialled,
-        delivery: Arc<Delivery>,
+        owner: Arc<Owner>,
         shared: Arc<Shared>,
     ) -> Self {
-        let lease = Arc::new(Lease { slot, shared });
-        Self { client, lease, startup_role, dialled, delivery, statements: Statements::default() }
+        let lease = Arc::new(Lease { slot, shared: Some(shared) });
+        Self { client, lease, startup_role, dialled, owner, statements: Statements::default() }
     }
 
     /// The driver's client.
@@ -45,6 +45,18 @@ impl Physical {
     /// [`Client::check_connection`](crate::Client::check_connection) does.
     pub fn client(&self) -> &tokio_postgres::Client {
         &self.client
+    }
+
+    /// The driver's client alone, for the application. The connection ends when that is dropped, when the services are shut
+    /// down, and, where it is tracked, when its host is not the writer any more.
+    pub(crate) fn into_driver(self) -> tokio_postgres::Client {
+        let Self { client, lease, owner, .. } = self;
+        owner.set_driver();
+        // Nothing that was lent is left, and the connection outlives the lease.
+        if let Some(mut lease) = Arc::into_inner(lease) {
+            lease.shared = None;
+        }
+        client
     }
 
     /// What the registry knows about the connection.
@@ -66,7 +78,8 @@ impl fmt::Debug for Physical {
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) slot: Arc<Slot>,
-    shared: Arc<Shared>,
+    /// Nothing when the driver's client goes on alone.
+    shared: Option<Arc<Shared>>,
 }
 
 /// How long a server has to answer what is still on its way before the socket is closed.
@@ -75,8 +88,8 @@ const LINGER: Duration = Duration::from_secs(1);
 impl Drop for Lease {
     fn drop(&mut self) {
         // Whether a call is in flight cannot be asked; an idle connection is gone long before the limit.
-        if !self.slot.has_ended() {
-            self.shared.linger(Arc::clone(&self.slot), LINGER);
+        if let Some(shared) = self.shared.take().filter(|_| !self.slot.has_ended()) {
+            shared.linger(Arc::clone(&self.slot), LINGER);
         }
     }
 }

@@ -20,6 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use crate::classify::{Stage, class_of_code, ends_session};
+use crate::driver_call::DriverCall;
+use crate::owner::Owner;
 
 pin_project! {
     /// A stream whose incoming bytes a scanner sees.
@@ -39,6 +41,7 @@ impl<S> Observed<S> {
 impl<S: AsyncRead> AsyncRead for Observed<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut this = self.project();
+        this.scanner.read_on();
         // The answer to the request for TLS is one byte outside the message format. It is the first thing to be read,
         // with a buffer of one byte; the buffer for the first message is larger. Later ones may have one byte left.
         let is_answer_about_tls = !this.scanner.has_begun && buf.remaining() == 1;
@@ -68,7 +71,9 @@ impl<S: AsyncRead> AsyncRead for Observed<S> {
 
 impl<S: AsyncWrite> AsyncWrite for Observed<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.project().io.poll_write(cx, buf)
+        let this = self.project();
+        this.scanner.sent();
+        this.io.poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -84,7 +89,9 @@ impl<S: AsyncWrite> AsyncWrite for Observed<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.project().io.poll_write_vectored(cx, bufs)
+        let this = self.project();
+        this.scanner.sent();
+        this.io.poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -139,10 +146,13 @@ impl StdError for CleartextRefused {}
 ///
 /// Of two messages in a row that say the server is ready the second one is a stray: all that the wrapper sends is answered
 /// by something else first. It comes after a `COPY … FROM STDIN` that was refused: for that the driver synchronizes twice
-/// and waits once, so that each later call would get the answer to the one before. It is kept from the driver.
+/// and waits once, so that each later call would get the answer to the one before. It is kept from the driver. Where the
+/// application has the driver's own client, all is as the server sends it: that client asks questions with no other answer.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     slot: Arc<Slot>,
+    owner: Arc<Owner>,
+    driver_call: DriverCall,
     /// Whether a byte of a message has been seen.
     has_begun: bool,
     header: [u8; HEADER],
@@ -218,9 +228,11 @@ const CLEARTEXT_PASSWORD: [u8; 4] = [0, 0, 0, 3];
 impl Scanner {
     /// A scanner at the start of a connection. With `refuse_cleartext` it ends the connection instead of letting the
     /// password out in the clear.
-    pub(crate) fn new(slot: Arc<Slot>, refuse_cleartext: bool) -> Self {
+    pub(crate) fn new(slot: Arc<Slot>, owner: Arc<Owner>, refuse_cleartext: bool) -> Self {
         Self {
             slot,
+            owner,
+            driver_call: DriverCall::default(),
             has_begun: false,
             header: [0; HEADER],
             seen: 0,
@@ -231,6 +243,22 @@ impl Scanner {
             strays: Vec::new(),
             kept: Vec::new(),
             cleartext: if refuse_cleartext { Cleartext::Forbidden } else { Cleartext::Allowed },
+        }
+    }
+
+    /// The driver is about to send something.
+    #[inline]
+    fn sent(&mut self) {
+        if self.owner.is_driver() {
+            self.driver_call.sent(&self.slot);
+        }
+    }
+
+    /// The driver is about to read what comes next.
+    #[inline]
+    fn read_on(&mut self) {
+        if self.owner.is_driver() {
+            self.driver_call.delivered();
         }
     }
 
@@ -255,7 +283,7 @@ impl Scanner {
                 }
                 continue;
             }
-            if self.is_between && self.seen == 0 && bytes[0] == b'Z' {
+            if self.is_between && self.seen == 0 && bytes[0] == b'Z' && !self.owner.is_driver() {
                 self.stray = READY;
                 continue;
             }
@@ -331,6 +359,7 @@ impl Scanner {
                     b'E' => TransactionState::Failed,
                     _ => TransactionState::Unknown,
                 });
+                self.driver_call.answered();
             }
             Body::Tag(tag) => {
                 // The rest of the body has the length of the rest of the text.
@@ -406,7 +435,8 @@ mod tests {
     use aws_wrapper_core::error::DriverClass;
     use aws_wrapper_core::host::HostKey;
     use aws_wrapper_core::registry::{Purpose, Registry};
-    use tokio::io::AsyncReadExt;
+    use futures_util::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
 
@@ -443,7 +473,7 @@ mod tests {
         for first in 0..whole.len() {
             for second in first..whole.len() {
                 let slot = slot();
-                let mut scanner = Scanner::new(Arc::clone(&slot), true);
+                let mut scanner = Scanner::new(Arc::clone(&slot), Arc::default(), true);
                 scanner.scan(&whole[..first]);
                 scanner.scan(&whole[first..second]);
                 scanner.scan(&whole[second..]);
@@ -457,7 +487,7 @@ mod tests {
     async fn only_the_first_byte_can_be_the_answer_about_tls() {
         let slot = slot();
         let stream = [b"S".to_vec(), answer(b'T'), answer(b'I')].concat();
-        let mut observed = Observed::new(&stream[..], Scanner::new(Arc::clone(&slot), false));
+        let mut observed = Observed::new(&stream[..], Scanner::new(Arc::clone(&slot), Arc::default(), false));
         observed.read_exact(&mut [0; 1]).await.unwrap();
         observed.read_exact(&mut [0; 8]).await.unwrap();
         // The driver reads into what is left of its buffer, which may be one byte.
@@ -470,7 +500,7 @@ mod tests {
     #[test]
     fn the_state_is_unknown_between_an_error_and_the_next_ready() {
         let slot = slot();
-        let mut scanner = Scanner::new(Arc::clone(&slot), false);
+        let mut scanner = Scanner::new(Arc::clone(&slot), Arc::default(), false);
         scanner.scan(&answer(b'T'));
         assert_eq!(slot.transaction(), TransactionState::InTransaction);
         scanner.scan(&error("ERROR", "42P01"));
@@ -485,7 +515,7 @@ mod tests {
         let whole = [answer(b'I'), error("FATAL", "57P01")].concat();
         for first in 0..whole.len() {
             let slot = slot();
-            let mut scanner = Scanner::new(Arc::clone(&slot), false);
+            let mut scanner = Scanner::new(Arc::clone(&slot), Arc::default(), false);
             scanner.scan(&whole[..first]);
             scanner.scan(&whole[first..]);
             let reason = slot.end_reason().unwrap();
@@ -499,7 +529,7 @@ mod tests {
     fn a_refusal_to_connect_says_nothing_of_the_network() {
         for (code, class) in [("28P01", DriverClass::Login), ("53300", DriverClass::Other)] {
             let slot = slot();
-            Scanner::new(Arc::clone(&slot), false).scan(&error("FATAL", code));
+            Scanner::new(Arc::clone(&slot), Arc::default(), false).scan(&error("FATAL", code));
             assert_eq!(slot.end_reason().unwrap().class, class, "{code}");
         }
     }
@@ -507,7 +537,7 @@ mod tests {
     #[test]
     fn a_severity_without_its_stable_form_counts() {
         let slot = slot();
-        let mut scanner = Scanner::new(Arc::clone(&slot), false);
+        let mut scanner = Scanner::new(Arc::clone(&slot), Arc::default(), false);
         scanner.scan(&answer(b'I'));
         scanner.scan(&message(b'E', b"SERROR\0C58030\0Mno\0\0"));
         assert!(slot.end_reason().is_none());
@@ -535,7 +565,7 @@ mod tests {
             for first in 0..whole.len() {
                 for second in first..whole.len() {
                     let slot = slot();
-                    let mut scanner = Scanner::new(Arc::clone(&slot), false);
+                    let mut scanner = Scanner::new(Arc::clone(&slot), Arc::default(), false);
                     scanner.scan(&whole[..first]);
                     scanner.scan(&whole[first..second]);
                     scanner.scan(&whole[second..]);
@@ -546,7 +576,8 @@ mod tests {
         }
         // A row that imitates one.
         let slot = slot();
-        Scanner::new(Arc::clone(&slot), false).scan(&message(b'D', &message(b'C', b"ROLLBACK\0")));
+        Scanner::new(Arc::clone(&slot), Arc::default(), false)
+            .scan(&message(b'D', &message(b'C', b"ROLLBACK\0")));
         assert_eq!(slot.answered_ending(), None);
     }
 
@@ -561,7 +592,8 @@ mod tests {
             for second in first..sent.len() {
                 let slot = slot();
                 let parts = (&sent[..first]).chain(&sent[first..second]).chain(&sent[second..]);
-                let mut observed = Observed::new(parts, Scanner::new(Arc::clone(&slot), false));
+                let mut observed =
+                    Observed::new(parts, Scanner::new(Arc::clone(&slot), Arc::default(), false));
                 let mut received = Vec::new();
                 observed.read_to_end(&mut received).await.unwrap();
                 assert_eq!(received, expected, "split at {first}, {second}");
@@ -570,10 +602,30 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_call_of_the_drivers_own_client_is_marked_until_its_answer_is_handed_on() {
+        let (slot, owner) = (slot(), Arc::new(Owner::default()));
+        slot.mark_calls();
+        owner.set_driver();
+        let (ours, mut server) = duplex(1024);
+        let mut observed = Observed::new(ours, Scanner::new(Arc::clone(&slot), owner, false));
+        // The last one is the answer to a bare synchronization, which only that client asks for.
+        for answer in [answer(b'I'), answer(b'I'), message(b'Z', b"I")] {
+            assert!(!slot.is_busy());
+            observed.write_all(&message(b'S', b"")).await.unwrap();
+            assert!(slot.is_busy());
+            server.write_all(&answer).await.unwrap();
+            observed.read_exact(&mut vec![0; answer.len()]).await.unwrap();
+            assert!(slot.is_busy(), "the driver has it, and its caller does not");
+            assert!(observed.read_u8().now_or_never().is_none());
+        }
+        assert!(!slot.is_busy());
+    }
+
     #[test]
     fn the_first_error_of_a_transaction_is_its_cause() {
         let slot = slot();
-        let mut scanner = Scanner::new(Arc::clone(&slot), false);
+        let mut scanner = Scanner::new(Arc::clone(&slot), Arc::default(), false);
         scanner.scan(&answer(b'T'));
         for code in ["22012", "25P02"] {
             scanner.scan(&error("ERROR", code));
@@ -588,7 +640,7 @@ mod tests {
         let long = "x".repeat(100_000);
         let body = format!("SFATAL\0VFATAL\0C57P05\0M{long}\0\0");
         let slot = slot();
-        let mut scanner = Scanner::new(Arc::clone(&slot), false);
+        let mut scanner = Scanner::new(Arc::clone(&slot), Arc::default(), false);
         for chunk in [answer(b'T'), message(b'E', body.as_bytes()), answer(b'I')].concat().chunks(777) {
             scanner.scan(chunk);
         }
@@ -602,11 +654,11 @@ mod tests {
     fn a_request_for_the_password_in_the_clear_is_refused_only_when_told_so() {
         let asks = message(b'R', &CLEARTEXT_PASSWORD);
         for refuse in [false, true] {
-            let mut scanner = Scanner::new(slot(), refuse);
+            let mut scanner = Scanner::new(slot(), Arc::default(), refuse);
             scanner.scan(&asks);
             assert_eq!(scanner.cleartext == Cleartext::Refused, refuse);
         }
-        let mut scanner = Scanner::new(slot(), true);
+        let mut scanner = Scanner::new(slot(), Arc::default(), true);
         scanner.scan(&message(b'R', &[0, 0, 0, 10, b'S', 0]));
         assert_ne!(scanner.cleartext, Cleartext::Refused, "a challenge for a hash is fine");
     }

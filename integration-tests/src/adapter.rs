@@ -34,6 +34,8 @@ pub trait Adapter {
     type Session: Session;
     /// What pools know about it.
     type Pooled: aws_wrapper_deadpool::adapter::Adapter<Connector = Self::Connector, Client = Self::Session>;
+    /// The driver's own connection.
+    type Bare: Bare;
     /// The servers it talks to.
     const ENGINE: Engine;
     /// Tasks the wrapper runs for each connection.
@@ -52,6 +54,15 @@ pub trait Adapter {
 
     /// Opens a session.
     fn connect(connector: &Self::Connector) -> impl Future<Output = Result<Self::Session>> + Send;
+
+    /// Opens a connection of the driver's own.
+    fn connect_driver(connector: &Self::Connector) -> impl Future<Output = Result<Self::Bare>> + Send;
+}
+
+/// A connection of a driver, without the wrapper.
+pub trait Bare: Debug + Send + 'static {
+    /// Runs a statement and returns the first column of its first row as text, or the driver's error as text.
+    fn ask(&mut self, sql: &str) -> impl Future<Output = Result<String, String>> + Send;
 }
 
 /// A logical connection.

@@ -14,7 +14,7 @@ mod poll;
 mod run;
 mod server;
 
-pub use crate::adapter::{Adapter, CallError, Session, Target};
+pub use crate::adapter::{Adapter, Bare, CallError, Session, Target};
 pub use crate::check::{Expected, failovers, host_down, switched};
 pub use crate::cluster::{TestCluster, noticed};
 pub use crate::mysql::MySql;

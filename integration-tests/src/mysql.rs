@@ -6,10 +6,11 @@ use aurora_sim::Engine;
 use aws_wrapper_core::Result;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
+use aws_wrapper_mysql::mysql_async::prelude::Queryable;
 use aws_wrapper_mysql::mysql_async::{Row, from_value};
 use aws_wrapper_mysql::{Builder, Conn, Connector, Error, mysql_async};
 
-use crate::adapter::{Adapter, Session, Target};
+use crate::adapter::{Adapter, Bare, Session, Target};
 
 /// `mysql_async`.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl MySql {
 impl Adapter for MySql {
     type Connector = Connector;
     type Session = Conn;
+    type Bare = mysql_async::Conn;
     type Pooled = aws_wrapper_deadpool::mysql::MySql;
     const ENGINE: Engine = Engine::MySql;
     const ADMIN: &'static [(&'static str, &'static str)] =
@@ -55,6 +57,17 @@ impl Adapter for MySql {
     async fn connect(connector: &Connector) -> Result<Conn> {
         Ok(connector.connect().await?)
     }
+
+    async fn connect_driver(connector: &Connector) -> Result<mysql_async::Conn> {
+        Ok(connector.connect_driver().await?)
+    }
+}
+
+impl Bare for mysql_async::Conn {
+    async fn ask(&mut self, sql: &str) -> Result<String, String> {
+        let row: Option<Row> = Queryable::query_first(self, sql).await.map_err(|error| error.to_string())?;
+        Ok(first_cell(row))
+    }
 }
 
 impl Session for Conn {
@@ -74,11 +87,15 @@ impl Session for Conn {
 
     async fn ask(&mut self, sql: &str) -> Result<String> {
         let row: Option<Row> = self.query_first(sql).await.map_err(Error::from)?;
-        let value = row.and_then(|mut row| row.take(0)).map(from_value::<Option<String>>);
-        Ok(value.flatten().unwrap_or_default())
+        Ok(first_cell(row))
     }
 
     fn slot(&self) -> Arc<Slot> {
         Self::slot(self)
     }
+}
+
+fn first_cell(row: Option<Row>) -> String {
+    let value = row.and_then(|mut row| row.take(0)).map(from_value::<Option<String>>);
+    value.flatten().unwrap_or_default()
 }

@@ -6,10 +6,10 @@ use aurora_sim::Engine;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
 use aws_wrapper_core::{Error, Result};
-use aws_wrapper_pg::tokio_postgres::SimpleQueryMessage;
+use aws_wrapper_pg::tokio_postgres::{self, SimpleQueryMessage};
 use aws_wrapper_pg::{Builder, Client, Connector};
 
-use crate::adapter::{Adapter, Session, Target};
+use crate::adapter::{Adapter, Bare, Session, Target};
 
 /// tokio-postgres.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ impl Pg {
 impl Adapter for Pg {
     type Connector = Connector;
     type Session = Client;
+    type Bare = tokio_postgres::Client;
     type Pooled = aws_wrapper_deadpool::pg::Pg;
     const ENGINE: Engine = Engine::Postgres;
     const TASKS_PER_SESSION: usize = 1;
@@ -55,6 +56,16 @@ impl Adapter for Pg {
     async fn connect(connector: &Connector) -> Result<Client> {
         connector.connect().await
     }
+
+    async fn connect_driver(connector: &Connector) -> Result<tokio_postgres::Client> {
+        connector.connect_driver().await
+    }
+}
+
+impl Bare for tokio_postgres::Client {
+    async fn ask(&mut self, sql: &str) -> Result<String, String> {
+        Ok(first_cell(&self.simple_query(sql).await.map_err(|error| error.to_string())?))
+    }
 }
 
 impl Session for Client {
@@ -70,15 +81,18 @@ impl Session for Client {
     }
 
     async fn ask(&mut self, sql: &str) -> Result<String> {
-        let messages = self.simple_query(sql).await?;
-        let first = messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
-            _ => None,
-        });
-        Ok(first.unwrap_or_default())
+        Ok(first_cell(&self.simple_query(sql).await?))
     }
 
     fn slot(&self) -> Arc<Slot> {
         Self::slot(self)
     }
+}
+
+fn first_cell(messages: &[SimpleQueryMessage]) -> String {
+    let first = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+        _ => None,
+    });
+    first.unwrap_or_default()
 }

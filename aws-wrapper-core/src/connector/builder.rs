@@ -177,8 +177,18 @@ impl<D: DriverDialect> Connector<D> {
         let hosts = hosts.into();
         // Each plugin bounds its own attempts; this bounds them all, whatever plugins there are.
         let connect_limit = LOGIN_LIMIT.max(settings.get::<FailoverSettings>()?.timeout);
-        let inner =
-            Inner { pipeline, driver, settings, hosts, wanted_role, connect_limit, topology, services };
+        let session = OnceLock::new();
+        let inner = Inner {
+            pipeline,
+            driver,
+            settings,
+            hosts,
+            wanted_role,
+            connect_limit,
+            topology,
+            services,
+            session,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 }

@@ -10,7 +10,7 @@ mod settings;
 mod topology_news;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -44,6 +44,8 @@ struct Inner<D: DriverDialect> {
     connect_limit: Duration,
     topology: Arc<Topology>,
     services: Services,
+    /// Of the connections that were handed over as the driver's own.
+    session: OnceLock<ClusterSession>,
 }
 
 impl<D: DriverDialect> Clone for Connector<D> {
@@ -160,6 +162,14 @@ impl<D: DriverDialect> Connector<D> {
     /// Keeps the cluster's monitor alive while a logical connection lives.
     pub fn cluster_session(&self) -> Option<ClusterSession> {
         Some(self.inner.topology.cluster()?.session())
+    }
+
+    /// Keeps the cluster's monitor alive while this connector lives, in the name of connections that cannot do so themselves:
+    /// those that were handed over as the driver's own.
+    pub fn keep_cluster_session(&self) {
+        if let Some(cluster) = self.inner.topology.cluster() {
+            self.inner.session.get_or_init(|| cluster.session());
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use integration_tests::MySql as Driver;
 
 #[path = "../any/cancel.rs"]
 mod cancel;
+#[path = "../any/connect_driver.rs"]
+mod connect_driver;
 #[path = "../any/monitoring.rs"]
 mod monitoring;
 #[path = "../any/names.rs"]
@@ -45,6 +47,7 @@ mod begin;
 mod drop_in;
 mod dropped;
 mod every_method;
+mod handed_over;
 mod infile;
 mod lent;
 mod login;

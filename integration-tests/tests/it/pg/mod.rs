@@ -4,6 +4,8 @@ use integration_tests::Pg as Driver;
 
 #[path = "../any/cancel.rs"]
 mod cancel;
+#[path = "../any/connect_driver.rs"]
+mod connect_driver;
 #[path = "../any/monitoring.rs"]
 mod monitoring;
 #[path = "../any/names.rs"]
@@ -43,6 +45,7 @@ mod bad_input;
 mod begin;
 mod commit;
 mod every_method;
+mod handed_over;
 mod listen;
 mod login;
 mod pipelined;
