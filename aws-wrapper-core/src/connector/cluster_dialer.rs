@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::dialer::Dialer;
 use super::topology_news::TopologyNews;
 use crate::driver::{ConnectRequest, DriverDialect};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::Role;
 use crate::plugin::chain::Dial;
 use crate::probe::{ConnectorId, OpenedFor, Prober};
@@ -27,6 +27,7 @@ pub(super) struct ClusterDialer<D: DriverDialect> {
 
 impl<D: DriverDialect> ClusterDialer<D> {
     async fn open(&self, request: &mut ConnectRequest) -> Result<D::Connection> {
+        self.refuse_outside(request)?;
         if request.purpose().is_monitoring() {
             return self.dialer.open(request).await;
         }
@@ -38,6 +39,21 @@ impl<D: DriverDialect> ClusterDialer<D> {
         self.topology.learn(self.dialer.driver.as_ref(), &mut connection, &self.prober, deadline).await?;
         self.news.follow(&self.topology, &self.dialer.shared);
         Ok(connection)
+    }
+
+    /// Plugins may lead a connection from one host of the cluster to another. A session that ends up in another cluster would
+    /// read and write there, and nothing else would tell.
+    fn refuse_outside(&self, request: &ConnectRequest) -> Result<()> {
+        let host = request.host();
+        match request.redirected_from() {
+            Some(asked) if self.topology.is_outside(host) => {
+                let text = format!(
+                    "a plugin led the connection from `{asked}` to `{host}`, which is not a host of that cluster"
+                );
+                Err(Error::new(ErrorKind::Routing, text).with_host(host).with_misdirected())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The very connection on which the writer was just proved, if that is where the request leads and it would be opened

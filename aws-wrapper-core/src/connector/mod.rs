@@ -179,6 +179,7 @@ fn is_final(error: &Error) -> bool {
         error.kind(),
         ErrorKind::Config | ErrorKind::PluginConflict | ErrorKind::Login | ErrorKind::Unsupported
     ) || error.kind() == ErrorKind::Driver(DriverClass::Other)
+        || error.is_misdirected()
 }
 
 /// Every parameter of the wrapper and its own plugins: the text of `docs/parameters.md`.

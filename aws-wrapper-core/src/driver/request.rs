@@ -17,6 +17,8 @@ use crate::runtime::Shared;
 #[derive(Debug, Clone)]
 pub struct ConnectRequest {
     host: HostKey,
+    /// The host before any plugin changed it.
+    asked: HostKey,
     purpose: Purpose,
     deadline: Instant,
     /// When the driver was asked last.
@@ -43,6 +45,7 @@ impl ConnectRequest {
         let (network, shared) = (Arc::clone(network), Arc::clone(shared));
         let started = Instant::now();
         Self {
+            asked: host.clone(),
             host,
             purpose,
             deadline,
@@ -63,8 +66,18 @@ impl ConnectRequest {
     }
 
     /// Connects to another host instead.
+    ///
+    /// Once the topology is known the other host must belong to the cluster: be in the topology or in the connection string,
+    /// or be named as its instances and endpoints are. Else the connect fails with
+    /// [`Routing`](crate::error::ErrorKind::Routing), and is not repeated. To dial an address under the name there is
+    /// [`set_address`](Self::set_address).
     pub fn set_host(&mut self, host: HostKey) {
         self.host = host;
+    }
+
+    /// The host that was asked for, where a plugin has put another one in its place.
+    pub(crate) fn redirected_from(&self) -> Option<&HostKey> {
+        Some(&self.asked).filter(|asked| **asked != self.host)
     }
 
     /// The address to dial instead of what the name resolves to.

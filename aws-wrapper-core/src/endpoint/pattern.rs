@@ -56,13 +56,19 @@ impl HostPattern {
     /// [`Unsupported`](ErrorKind::Unsupported) when `instance` is not one label of letters, digits, `-` and `_`. It
     /// comes from the server, and must not be able to lead a connection to another domain.
     pub fn host_for(&self, instance: &str, default_port: u16) -> Result<HostKey> {
-        if instance.is_empty() || instance.len() > LONGEST_LABEL || !instance.chars().all(is_instance_char) {
+        if !is_instance(instance) {
             let shown: String = instance.chars().take(LONGEST_LABEL).collect();
             let text = format!("the server names an instance `{shown}`, which is no name of one");
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let name = format!("{}{instance}{}", self.before, self.after);
         Ok(HostKey::new(&name, self.port.unwrap_or(default_port))?)
+    }
+
+    /// Whether `host` is named as instances are, and stands at their port.
+    pub fn matches(&self, host: &HostKey, default_port: u16) -> bool {
+        let name = host.host().strip_prefix(&*self.before).and_then(|rest| rest.strip_suffix(&*self.after));
+        name.is_some_and(is_instance) && host.port() == self.port.unwrap_or(default_port)
     }
 
     /// What follows the instance, without the dot: for names of RDS the [`dns_suffix`](Endpoint::dns_suffix).
@@ -80,6 +86,10 @@ impl fmt::Display for HostPattern {
 
 /// The longest label a domain name may have.
 const LONGEST_LABEL: usize = 63;
+
+fn is_instance(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_LABEL && name.chars().all(is_instance_char)
+}
 
 fn is_instance_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_')

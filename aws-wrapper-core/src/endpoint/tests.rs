@@ -1,5 +1,6 @@
 use super::*;
 use crate::error::ErrorKind;
+use crate::host::HostKey;
 use EndpointKind::{
     CustomCluster, GlobalWriterCluster, Instance, IpAddress, LimitlessShardGroup, Other, Proxy,
     ProxyEndpoint, ReaderCluster, WriterCluster,
@@ -221,7 +222,15 @@ fn patterns_make_hosts() {
     ] {
         let pattern = HostPattern::parse(text).unwrap();
         assert_eq!((pattern.to_string().as_str(), pattern.suffix()), (shown, suffix));
-        assert_eq!(pattern.host_for("Instance-1", 5432).unwrap().to_string(), host);
+        let host_of = |instance| pattern.host_for(instance, 5432).unwrap();
+        assert_eq!(host_of("Instance-1").to_string(), host);
+        assert!(pattern.matches(&host_of("i"), 5432));
+        let elsewhere = HostKey::new(host_of("i").host(), 1).unwrap();
+        assert!(!pattern.matches(&elsewhere, 5432), "{elsewhere}");
+        for name in [format!("i.{suffix}.org"), format!("a.{}", host_of("i").host()), "127.0.0.1".to_owned()]
+        {
+            assert!(!pattern.matches(&HostKey::new(&name, elsewhere.port()).unwrap(), 1), "{name}");
+        }
     }
     let pattern = Endpoint::parse(NAMES[1].0).instance_host_pattern().unwrap();
     assert_eq!(pattern, HostPattern::parse("?.abc123.us-east-2.rds.amazonaws.com").unwrap());

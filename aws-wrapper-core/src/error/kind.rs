@@ -16,7 +16,7 @@ pub enum ErrorKind {
     Timeout(Phase),
     /// The connection was lost and the wrapper looked for another one; the outcome says how that ended.
     Failover(FailoverOutcome),
-    /// No host of the wanted role may be used.
+    /// No host of the wanted role may be used, or a plugin led the connection out of its cluster.
     Routing,
     /// Session settings could not be applied to a new connection.
     SessionTransfer,

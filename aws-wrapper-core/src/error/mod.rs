@@ -51,6 +51,8 @@ struct Facts {
     ends_sessions: bool,
     /// A prepared statement was out of date in a transaction; it has been forgotten.
     stale_statement: bool,
+    /// A plugin leads connections out of the cluster: the next one would go there, too.
+    misdirected: bool,
 }
 
 impl Facts {
@@ -60,6 +62,7 @@ impl Facts {
         outcome: TransactionOutcome::NotInTransaction,
         ends_sessions: false,
         stale_statement: false,
+        misdirected: false,
     };
 }
 
@@ -209,6 +212,18 @@ impl Error {
         self
     }
 
+    /// Says that a plugin has led the connection out of the cluster, so that repeating does not help.
+    #[must_use]
+    pub(crate) fn with_misdirected(mut self) -> Self {
+        self.0.facts.misdirected = true;
+        self
+    }
+
+    /// Whether a plugin has led the connection out of the cluster.
+    pub(crate) fn is_misdirected(&self) -> bool {
+        self.0.facts.misdirected
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -239,7 +254,7 @@ impl Error {
     /// It says what to do, not whether that is harmless: before repeating a statement ask
     /// [`statement_may_have_run`](Self::statement_may_have_run).
     pub fn retry_advice(&self) -> RetryAdvice {
-        if self.0.facts.ends_sessions {
+        if self.0.facts.ends_sessions || self.0.facts.misdirected {
             return RetryAdvice::DoNotRetry;
         }
         if self.transaction_outcome() == TransactionOutcome::Unknown {

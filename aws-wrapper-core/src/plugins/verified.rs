@@ -206,6 +206,9 @@ impl<D: DriverDialect> VerifiedConnect<D> {
 }
 
 fn is_worth_repeating(error: &Error) -> bool {
+    if error.is_misdirected() {
+        return false;
+    }
     match error.kind() {
         ErrorKind::Routing | ErrorKind::HostUnavailable | ErrorKind::Timeout(_) => true,
         ErrorKind::Driver(class) => {

@@ -131,6 +131,28 @@ impl Topology {
         hosts
     }
 
+    /// Whether `host` is certainly none of this cluster: the topology is known and does not have it, the connection string
+    /// does not either, and its name is not like those of the cluster's instances and endpoints. An instance may be newer
+    /// than the topology.
+    pub(crate) fn is_outside(&self, host: &HostKey) -> bool {
+        let Some(cluster) = self.cluster() else { return false };
+        let (snapshot, seed) = (cluster.snapshot(), &cluster.seed);
+        !snapshot.is_initial()
+            && snapshot.find(host).is_none()
+            && self.fixed.find(host).is_none()
+            && !seed.pattern.matches(host, seed.default_port)
+            && !self.is_named_as_endpoint(host, &seed.pattern)
+    }
+
+    /// Whether `host` is named as the cluster itself or a part of it, as far as names tell: those of custom endpoints do not
+    /// tell the cluster.
+    fn is_named_as_endpoint(&self, host: &HostKey, pattern: &HostPattern) -> bool {
+        let endpoint = Endpoint::parse(host.host());
+        let is_near = endpoint.is_cluster() && endpoint.dns_suffix() == Some(pattern.suffix());
+        let is_other = |cluster: String| self.endpoint.cluster_host().is_some_and(|own| own != cluster);
+        is_near && host.port() == self.initial.port() && !endpoint.cluster_host().is_some_and(is_other)
+    }
+
     /// Whether `host` could not be reached when it was last tried, less than five minutes ago.
     pub fn is_down(&self, host: &HostKey) -> bool {
         self.shared.availability.get(host) == Availability::NotAvailable

@@ -285,6 +285,7 @@ impl Seen {
                 }
             }
             ErrorKind::Config | ErrorKind::PluginConflict | ErrorKind::Unsupported => return Err(error),
+            ErrorKind::Routing if error.is_misdirected() => return Err(error),
             ErrorKind::Driver(DriverClass::Other) if is_permanent(&error) => {
                 return Err(error);
             }
