@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use aws_wrapper_core::connector::{Connector as CoreConnector, ConnectorOptions, Settings};
 use aws_wrapper_core::driver::SslMode;
-use aws_wrapper_core::endpoint::Endpoint;
 use aws_wrapper_core::error::{Error, Result};
 use aws_wrapper_core::host::{HostKey, InvalidHost, Role};
 use aws_wrapper_core::plugin::{ConnectionPlugin, PluginFactory};
 use aws_wrapper_core::plugins::developer::Script;
 use aws_wrapper_core::services::Services;
+use aws_wrapper_tls::{Roots, warn_if_unverified};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
 
 use crate::client::Client;
 use crate::driver::PgDriver;
-use crate::tls::{Roots, Tls};
+use crate::tls::Tls;
 
 /// Opens connections to one server or cluster. Cheap to clone; all clones share everything.
 ///
@@ -337,14 +337,7 @@ impl Builder {
         let hosts = hosts_of(&driver)?;
         let negotiation = driver.get_ssl_negotiation();
         let tls = Tls::new(settings.tls.mode, driver.get_ssl_mode(), negotiation, self.roots)?;
-        if settings.tls.mode.is_none()
-            && !tls.verifies()
-            && hosts.iter().any(|host| Endpoint::parse(host.host()).is_rds())
-        {
-            tracing::warn!(
-                "connections to RDS are made without verifying the server; set `ssl_root_cert` to the bundle AWS publishes"
-            );
-        }
+        warn_if_unverified(settings.tls.mode, tls.mode(), &hosts);
         let wanted_role = match driver.get_target_session_attrs() {
             TargetSessionAttrs::ReadWrite => Some(Role::Writer),
             TargetSessionAttrs::ReadOnly => Some(Role::Reader),

@@ -6,6 +6,7 @@ use std::process::Command;
 /// The workspace's crates that are libraries for others, with their features.
 const FEATURES: &[(&str, &[&str])] = &[
     ("aws-wrapper-core", &["testing"]),
+    ("aws-wrapper-tls", &[]),
     ("aws-wrapper-pg", &[]),
     ("aws-wrapper-mysql", &[]),
     ("aws-wrapper-deadpool", &["pg", "mysql"]),
