@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use aws_wrapper_core::connector::{Connector as CoreConnector, ConnectorOptions, Settings};
 use aws_wrapper_core::driver::SslMode;
-use aws_wrapper_core::endpoint::Endpoint;
 use aws_wrapper_core::error::Error as CoreError;
 use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::plugin::{ConnectionPlugin, PluginFactory};
 use aws_wrapper_core::plugins::developer::Script;
 use aws_wrapper_core::services::Services;
+use aws_wrapper_tls::{Roots, is_rds, warn_if_unverified};
 use mysql_async::{Opts, OptsBuilder};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -21,7 +21,7 @@ use crate::driver::MysqlDriver;
 use crate::driver_pool::DriverPool;
 use crate::error::{Result, into_error};
 use crate::infile::Global;
-use crate::tls::{Roots, Tls};
+use crate::tls::Tls;
 
 /// Opens connections to one server or cluster. Cheap to clone; all clones share everything.
 ///
@@ -369,13 +369,8 @@ impl Builder {
         }
         let opts = said.options(self.driver.as_ref())?;
         let hosts = said.host_keys(self.driver.is_some(), &opts)?;
-        let is_rds = hosts.iter().any(|host| Endpoint::parse(host.host()).is_rds());
-        let (tls, opts) = Tls::new(settings.tls.mode, opts, self.roots, is_rds)?;
-        if is_rds && settings.tls.mode.is_none() && !tls.verifies() {
-            tracing::warn!(
-                "connections to RDS are made without verifying the server; set `ssl_root_cert` to the bundle AWS publishes"
-            );
-        }
+        let (tls, opts) = Tls::new(settings.tls.mode, opts, self.roots, is_rds(&hosts))?;
+        warn_if_unverified(settings.tls.mode, tls.mode(), &hosts);
         let driver = MysqlDriver::new(opts, tls);
         Ok(Connector { core: CoreConnector::new(driver, settings, hosts, self.options)? })
     }

@@ -1,49 +1,13 @@
-//! TLS as the driver does it: rustls, with the process's provider.
+//! TLS for `mysql_async`: which mode applies, and the driver's options. The driver makes the configuration of rustls itself
+//! and encrypts with the process's default provider.
 
 use std::fmt;
-use std::path::Path;
 
 use aws_wrapper_core::Error;
 use aws_wrapper_core::driver::SslMode;
 use aws_wrapper_core::error::Result;
+use aws_wrapper_tls::{Roots, Verification, install_provider};
 use mysql_async::{Opts, OptsBuilder, SslOpts};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-
-/// Certificates of the authorities to trust, in PEM form.
-#[derive(Clone, Default)]
-pub(crate) struct Roots(Vec<Vec<u8>>);
-
-impl Roots {
-    pub(crate) fn add_file(&mut self, path: &Path) -> Result<()> {
-        let wrong = |why: String| {
-            let accepted = "a file with certificates in PEM form";
-            Error::parameter("ssl_root_cert", &path.display().to_string(), accepted).with_source(why)
-        };
-        let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-        self.add_pem(&pem).map_err(|error| wrong(error.to_string()))
-    }
-
-    pub(crate) fn add_pem(&mut self, pem: &[u8]) -> Result<()> {
-        let mut count = 0;
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            certificate.map_err(|error| {
-                Error::config("the root certificates are not in PEM form").with_source(error)
-            })?;
-            count += 1;
-        }
-        if count == 0 {
-            return Err(Error::config("there is no certificate in the text given as root certificates"));
-        }
-        self.0.push(pem.to_vec());
-        Ok(())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
 
 /// How connections are encrypted; the same for every host.
 #[derive(Clone)]
@@ -79,7 +43,8 @@ impl Tls {
         if mode == SslMode::Disable {
             return Ok((tls.clone(), tls.without(builder).into()));
         }
-        provide();
+        // The driver cannot be given one.
+        install_provider();
         // The driver's own options stay as they are unless something else was asked for.
         let wanted = match given {
             Some(given) if asked.is_none() && roots.is_empty() => given,
@@ -88,9 +53,9 @@ impl Tls {
         Ok((tls, builder.ssl_opts(wanted).into()))
     }
 
-    /// Whether the server's certificate is checked at all.
-    pub(crate) fn verifies(&self) -> bool {
-        matches!(self.mode, SslMode::VerifyCa | SslMode::VerifyFull)
+    /// The mode in force.
+    pub(crate) fn mode(&self) -> SslMode {
+        self.mode
     }
 
     /// Whether a server that cannot encrypt will do.
@@ -127,35 +92,52 @@ fn options(mode: SslMode, roots: Roots, given: SslOpts) -> Result<SslOpts> {
         return Err(Error::parameter("sslmode", mode.code(), accepted));
     }
     let has_roots = !roots.is_empty() || !given.root_certs().is_empty();
-    let verifies = match mode {
-        SslMode::VerifyFull => true,
-        // As libpq does: who gives root certificates wants them used.
-        SslMode::Require => has_roots,
-        _ => false,
-    };
-    if !verifies {
-        return Ok(given.with_danger_accept_invalid_certs(true));
-    }
-    if !has_roots {
-        return Err(Error::config(format!(
-            "`sslmode` is `{}`, but there are no root certificates to verify with; set the parameter `ssl_root_cert` to a \
-             file of them (for RDS: the bundle AWS publishes)",
-            mode.code(),
-        )));
+    match Verification::of(mode, has_roots)? {
+        Verification::None => return Ok(given.with_danger_accept_invalid_certs(true)),
+        // The driver cannot verify one without the other.
+        Verification::Chain | Verification::ChainAndName => {}
     }
     let given = given.with_danger_accept_invalid_certs(false).with_danger_skip_domain_validation(false);
     if roots.is_empty() {
         return Ok(given);
     }
-    let roots = roots.0.into_iter().map(Into::into).collect();
+    let roots = roots.into_pem().into_iter().map(Into::into).collect();
     Ok(given.with_root_certs(roots).with_disable_built_in_roots(true))
 }
 
-/// The driver takes the process's provider of cryptography and cannot be given another one. Where there is none it
-/// would choose by what happens to be compiled in, and panic if that is not one: so one is installed, and none replaced.
-fn provide() {
-    if CryptoProvider::get_default().is_none() {
-        // Somebody else may be quicker; then theirs is used.
-        let _ = ring::default_provider().install_default();
+#[cfg(test)]
+mod tests {
+    use aws_wrapper_core::error::ErrorKind;
+
+    use super::*;
+
+    fn options_of(asked: Option<SslMode>, given: Option<SslOpts>, is_rds: bool) -> Result<Option<SslOpts>> {
+        let opts = OptsBuilder::default().ssl_opts(given).into();
+        Tls::new(asked, opts, Roots::default(), is_rds).map(|(_, opts)| opts.ssl_opts().cloned())
+    }
+
+    #[test]
+    fn without_a_word_only_rds_is_encrypted_and_nothing_is_checked() {
+        assert!(options_of(None, None, false).unwrap().is_none());
+        assert!(options_of(None, None, true).unwrap().unwrap().accept_invalid_certs());
+        assert!(options_of(Some(SslMode::Disable), Some(SslOpts::default()), true).unwrap().is_none());
+    }
+
+    #[test]
+    fn certificates_of_the_drivers_options_are_used_to_verify() {
+        let given = SslOpts::default().with_root_certs(vec![b"der".to_vec().into()]);
+        for mode in [SslMode::Require, SslMode::VerifyFull] {
+            let options = options_of(Some(mode), Some(given.clone()), false).unwrap().unwrap();
+            assert!(!options.accept_invalid_certs() && !options.skip_domain_validation(), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_driver_cannot_do_is_refused_by_the_name_of_the_parameter() {
+        for (mode, named) in [(SslMode::VerifyFull, "ssl_root_cert"), (SslMode::VerifyCa, "sslmode")] {
+            let error = options_of(Some(mode), None, false).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(named), "{error}");
+        }
     }
 }
