@@ -316,6 +316,14 @@ impl Error {
         }
     }
 
+    /// Whether an established connection is gone and no other has taken its place. A failure to connect is none of this.
+    pub fn is_connection_lost(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Failover(outcome) => outcome == FailoverOutcome::Failed,
+            _ => self.0.facts.connection_lost,
+        }
+    }
+
     /// Whether the failed statement may have run: false only when it is known that nothing was sent.
     pub fn statement_may_have_run(&self) -> bool {
         match &self.0.failover {
@@ -519,7 +527,7 @@ mod tests {
     #[test]
     fn the_three_outcomes_of_a_failover_answer_differently() {
         let ok = after_failover(FailoverOutcome::Succeeded, false, false);
-        assert!(ok.is_failover_success() && ok.connection_usable());
+        assert!(ok.is_failover_success() && ok.connection_usable() && !ok.is_connection_lost());
         assert_eq!(ok.retry_advice(), RetryAdvice::RetryStatement);
         assert_eq!(ok.transaction_outcome(), TransactionOutcome::NotInTransaction);
         assert_eq!(ok.sqlstate(), Some("08S02"));
@@ -533,7 +541,7 @@ mod tests {
         assert_eq!(commit.retry_advice(), RetryAdvice::CheckOutcome);
 
         let failed = after_failover(FailoverOutcome::Failed, false, false);
-        assert!(!failed.is_failover_success() && !failed.connection_usable());
+        assert!(!failed.is_failover_success() && !failed.connection_usable() && failed.is_connection_lost());
         assert_eq!(failed.retry_advice(), RetryAdvice::Reconnect);
     }
 
@@ -580,7 +588,7 @@ mod tests {
         ] {
             let error = Error::driver(DriverClass::Network, "reset").with_connection_lost(outcome);
             assert_eq!((error.transaction_outcome(), error.retry_advice()), (outcome, advice));
-            assert!(!error.connection_usable());
+            assert!(!error.connection_usable() && error.is_connection_lost());
         }
         // The caller's own mistake, which cost the connection.
         let error = Error::driver(DriverClass::Other, "too large").with_connection_lost(RolledBack);
