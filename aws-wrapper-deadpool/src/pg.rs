@@ -21,7 +21,7 @@ use aws_wrapper_core::connector::Connector as CoreConnector;
 use aws_wrapper_core::host::{HostKey, Role};
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::{Error as CoreError, Result};
-use aws_wrapper_pg::{Client, Connector, PgDriver};
+use aws_wrapper_pg::{Client, Connector, Error, PgDriver};
 
 use crate::adapter::Adapter;
 
@@ -45,14 +45,14 @@ impl Adapter for Pg {
     type Driver = PgDriver;
     type Connector = Connector;
     type Client = Client;
-    type Error = CoreError;
+    type Error = Error;
     /// A task drives the connection and ends with its runtime, which the slot tells.
     const NOTICES_ITS_END: bool = true;
     const IDLE_CHECK_AFTER: Duration = Duration::from_secs(30);
     const BOUND_TO_RUNTIME: bool = false;
 
-    fn into_core(error: CoreError) -> CoreError {
-        error
+    fn into_core(error: Error) -> CoreError {
+        error.into_core()
     }
 
     fn core(connector: &Connector) -> &CoreConnector<PgDriver> {
@@ -60,11 +60,11 @@ impl Adapter for Pg {
     }
 
     async fn connect(connector: &Connector) -> Result<Client> {
-        connector.connect().await
+        Ok(connector.connect().await?)
     }
 
     async fn connect_to_host(connector: &Connector, host: &HostKey, role: Role) -> Result<Client> {
-        connector.connect_to_host(host, role).await
+        Ok(connector.connect_to_host(host, role).await?)
     }
 
     fn slot(client: &Client) -> Arc<Slot> {
@@ -77,7 +77,7 @@ impl Adapter for Pg {
     }
 
     async fn clear_up(client: &mut Client) -> Result<()> {
-        client.clear_up().await
+        Ok(client.clear_up().await?)
     }
 
     async fn reset(client: &mut Client) -> Result<bool> {
@@ -86,6 +86,6 @@ impl Adapter for Pg {
     }
 
     async fn ping(client: &mut Client) -> Result<()> {
-        client.probe().await
+        Ok(client.probe().await?)
     }
 }

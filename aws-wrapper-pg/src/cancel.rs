@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use aws_wrapper_core::error::{Error, ErrorKind, Phase, Result};
+use aws_wrapper_core::error::{Error as CoreError, ErrorKind, Phase};
 use aws_wrapper_core::retry::expired;
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
 use crate::connect::Dialled;
-use crate::error::{DriverError, connect_failed, into_error};
+use crate::error::{DriverError, Result, connect_failed, into_error};
 
 /// Asks the server to cancel what runs on the connection the token was made from. Cheap to clone.
 ///
@@ -43,13 +43,13 @@ impl CancelToken {
     /// # Errors
     /// When the server cannot be reached, or not within the limit for opening a connection.
     pub async fn cancel_query(&self) -> Result<()> {
-        let Some((Token(token), dialled)) = &self.target else { return Err(expired()) };
+        let Some((Token(token), dialled)) = &self.target else { return Err(expired().into()) };
         let Ok(sent) = timeout(self.limit, send(token, dialled)).await else {
             let text =
                 format!("the server did not take the cancel request within {} ms", self.limit.as_millis());
-            return Err(Error::new(ErrorKind::Timeout(Phase::Connect), text));
+            return Err(CoreError::new(ErrorKind::Timeout(Phase::Connect), text).into());
         };
-        sent.map_err(into_error)
+        Ok(sent.map_err(into_error)?)
     }
 }
 

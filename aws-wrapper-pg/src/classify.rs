@@ -148,6 +148,27 @@ fn class_while_connecting(error: &tokio_postgres::Error) -> DriverClass {
         .unwrap_or(DriverClass::Other)
 }
 
+/// Whether an error of which nothing else is known can only come from opening a connection. The kinds are private; their
+/// texts are the only sign.
+pub(crate) fn is_of_connecting(error: &tokio_postgres::Error) -> bool {
+    const KINDS: &[&str] = &[
+        "authentication error",
+        "error communicating with the server",
+        "error connecting to server",
+        "error performing TLS handshake",
+        "invalid configuration",
+        "invalid connection string",
+    ];
+    match error.as_db_error() {
+        // A session that is established does not end by these.
+        Some(db) => {
+            stage_of(db) == Stage::Ending
+                && class_of_code(db.code().code(), db.message(), Stage::Connecting) == DriverClass::Login
+        }
+        None => KINDS.contains(&error.to_string().as_str()),
+    }
+}
+
 /// A certificate that does not fit and a refusal of our own are not the network's fault.
 fn class_of_io(error: &io::Error) -> DriverClass {
     match error.get_ref() {

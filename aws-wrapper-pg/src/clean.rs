@@ -1,11 +1,10 @@
 //! What a pool does to a connection that is given back. All of it goes past the plugins: a server that does not answer starts
 //! no failover, and the caller sets the deadline.
 
-use aws_wrapper_core::error::Result;
 use aws_wrapper_core::session::transaction::TransactionState;
 
 use crate::client::Client;
-use crate::error::{already_ended, call_failed, checked};
+use crate::error::{Error, Result, already_ended, call_failed, checked};
 
 /// What `DISCARD ALL` does, except that plans and prepared statements stay, and that a role which belongs to the user comes
 /// back. In one text, which `DISCARD ALL` itself cannot be part of.
@@ -39,9 +38,11 @@ impl Client {
     async fn quietly(&self, sql: &str) -> Result<()> {
         let physical = self.newest()?;
         if physical.slot().has_ended() {
-            return Err(already_ended(physical.slot()));
+            return Err(already_ended(physical.slot()).into());
         }
         let in_flight = physical.slot().enter();
-        in_flight.end(checked!(physical.client.batch_execute(sql).await, physical.slot()))
+        in_flight
+            .end(checked!(physical.client.batch_execute(sql).await, physical.slot()))
+            .map_err(Error::from)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_wrapper_core::connector::Connector as CoreConnector;
-use aws_wrapper_core::error::Result;
+use aws_wrapper_core::error::Result as CoreResult;
 use aws_wrapper_core::host::Role;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::plugin::{Ask, Call, Intent};
@@ -23,7 +23,7 @@ use crate::cancel::CancelToken;
 use crate::copy::{CopyInSink, CopyOutStream};
 use crate::current::{Current, Now};
 use crate::driver::{PgDriver, Shared, fetch_text, ping};
-use crate::error::{already_ended, call_failed, checked, exchange_failed};
+use crate::error::{Error, Result, already_ended, call_failed, checked, exchange_failed};
 use crate::handle::Run;
 use crate::lent::{Lent, owned_call};
 use crate::notifications::{Notifications, quoted};
@@ -39,7 +39,7 @@ use crate::transaction::{Transaction, TransactionBuilder};
 ///
 /// Calls can be made from several tasks at once and are pipelined, as with the driver. When the connection is lost and
 /// the failover plugin finds another host, the call that was running fails with an error that says so
-/// ([`is_failover_success`](crate::Error::is_failover_success)), and the next call goes to the new host.
+/// ([`is_failover_success`](aws_wrapper_core::Error::is_failover_success)), and the next call goes to the new host.
 ///
 /// # Cancellation
 /// Dropping the future of a call is fine. What was sent runs on at the server, and later calls wait behind it; cancel it
@@ -64,6 +64,7 @@ macro_rules! through {
                 call.kept($physical.slot(), in_flight.end(checked!($exchange, $physical.slot(), &call)))
             })
             .await
+            .map_err(Error::from)
     }};
 }
 
@@ -81,6 +82,7 @@ macro_rules! changing {
                 call.kept($physical.slot(), changed.inspect(|rows| call.note_rows_affected(*rows)))
             })
             .await
+            .map_err(Error::from)
     }};
 }
 
@@ -116,7 +118,7 @@ macro_rules! lend {
                 call.opened();
                 Ok($wrap(opened, Lent::new(call, in_flight, lease, Arc::clone(&$self.shared))))
             }
-            Err(error) => Err(Box::pin(call.recover(pipeline, error)).await),
+            Err(error) => Err(Error::from(Box::pin(call.recover(pipeline, error)).await)),
         }
     }};
 }
@@ -421,10 +423,10 @@ impl Client {
     pub async fn probe(&self) -> Result<()> {
         let physical = self.newest()?;
         if physical.slot().has_ended() {
-            return Err(already_ended(physical.slot()));
+            return Err(already_ended(physical.slot()).into());
         }
         let in_flight = physical.slot().enter();
-        in_flight.end(checked!(ping(&physical.client).await, physical.slot()))
+        in_flight.end(checked!(ping(&physical.client).await, physical.slot())).map_err(Error::from)
     }
 
     /// Subscribes to a channel, whose name may be anything, on this connection and all that replace it.
@@ -497,7 +499,7 @@ impl Client {
 
     /// The connection for a call.
     #[inline]
-    fn now(&self, call: &Call<'_, PgDriver>) -> Result<Now<'_>> {
+    fn now(&self, call: &Call<'_, PgDriver>) -> CoreResult<Now<'_>> {
         let now = self.newest()?;
         call.uses(now.slot());
         if now.slot().has_ended() {
@@ -508,7 +510,7 @@ impl Client {
 
     /// The connection in use: one that waits is put to use first.
     #[inline]
-    pub(crate) fn newest(&self) -> Result<Now<'_>> {
+    pub(crate) fn newest(&self) -> CoreResult<Now<'_>> {
         if self.shared.logical().has_parked() && !self.current.is_of_handle() {
             self.current.adopt(&self.shared);
         }
@@ -516,7 +518,7 @@ impl Client {
     }
 
     /// The time of a handle on the connection in use.
-    pub(crate) fn run(&self, intent: Intent) -> Result<Run> {
+    pub(crate) fn run(&self, intent: Intent) -> CoreResult<Run> {
         drop(self.newest()?);
         let physical = self.current.share().ok_or_else(expired)?;
         let current = Current::of_handle(physical);
@@ -545,7 +547,7 @@ impl Client {
     }
 
     /// Makes the newest connection one that can be borrowed as a whole.
-    pub(crate) async fn exclusive(&mut self) -> Result<()> {
+    pub(crate) async fn exclusive(&mut self) -> CoreResult<()> {
         if !self.current.fold(&self.shared) {
             let fresh = self.shared.connect().await?;
             self.current.set_base(fresh);
@@ -569,7 +571,7 @@ impl Drop for Client {
 
 /// The connection the call used, or the one that took its place.
 impl Ask for Client {
-    fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Table>> {
+    fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, CoreResult<Table>> {
         Box::pin(async move {
             let physical = self.current.now().ok_or_else(expired)?;
             match fetch_text(&physical.client, sql).await {

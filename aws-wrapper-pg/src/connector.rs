@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_wrapper_core::connector::{Connector as CoreConnector, ConnectorOptions, Settings};
 use aws_wrapper_core::driver::SslMode;
-use aws_wrapper_core::error::{Error, Result};
+use aws_wrapper_core::error::{Error as CoreError, Result as CoreResult};
 use aws_wrapper_core::host::{HostKey, InvalidHost, Role};
 use aws_wrapper_core::plugin::{ConnectionPlugin, PluginFactory};
 use aws_wrapper_core::plugins::developer::Script;
@@ -19,6 +19,7 @@ use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
 
 use crate::client::Client;
 use crate::driver::PgDriver;
+use crate::error::Result;
 use crate::tls::Tls;
 
 /// Opens connections to one server or cluster. Cheap to clone; all clones share everything.
@@ -356,7 +357,7 @@ impl Builder {
         if let Some(url) = &self.url {
             if has_host(&config) && has_host(&url.config) {
                 let text = "both the connection string and the driver's configuration have a host; give it in one of them";
-                return Err(Error::config(text));
+                return Err(CoreError::config(text).into());
             }
             url.overlay(&mut config);
         }
@@ -379,7 +380,7 @@ impl Said {
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let escaped = value.replace('\\', "\\\\").replace('\'', "\\'");
         let one: Config = format!("{name}='{escaped}'").parse().map_err(|error| {
-            Error::config(format!("parameter `{name}`: the value is not accepted")).with_source(error)
+            CoreError::config(format!("parameter `{name}`: the value is not accepted")).with_source(error)
         })?;
         copy(&one, self.of(name), name);
         Ok(())
@@ -408,8 +409,8 @@ impl fmt::Debug for Builder {
 }
 
 /// The text may hold a password, so it is not shown.
-fn not_readable(error: tokio_postgres::Error) -> Error {
-    Error::config("the driver's part of the connection string cannot be read").with_source(error)
+fn not_readable(error: tokio_postgres::Error) -> CoreError {
+    CoreError::config("the driver's part of the connection string cannot be read").with_source(error)
 }
 
 /// Copies one parameter of the driver.
@@ -457,7 +458,7 @@ fn copy(one: &Config, config: &mut Config, name: &str) {
 }
 
 /// The hosts in the order they are tried.
-fn hosts_of(config: &Config) -> Result<Vec<HostKey>> {
+fn hosts_of(config: &Config) -> CoreResult<Vec<HostKey>> {
     let names: Vec<String> = match (config.get_hosts(), config.get_hostaddrs()) {
         ([], addresses) => addresses.iter().map(ToString::to_string).collect(),
         (hosts, _) => hosts
@@ -471,7 +472,7 @@ fn hosts_of(config: &Config) -> Result<Vec<HostKey>> {
             .collect(),
     };
     if names.is_empty() {
-        return Err(Error::config("no host is given"));
+        return Err(CoreError::config("no host is given"));
     }
     let ports = match config.get_ports() {
         [] => vec![DEFAULT_PORT; names.len()],
@@ -480,7 +481,7 @@ fn hosts_of(config: &Config) -> Result<Vec<HostKey>> {
         ports => {
             let text =
                 format!("{} ports for {} hosts; give one for all or one for each", ports.len(), names.len());
-            return Err(Error::config(text));
+            return Err(CoreError::config(text));
         }
     };
     let mut hosts = names

@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use aws_wrapper_core::error::{Error, ErrorKind, Result};
+use aws_wrapper_core::error::{Error as CoreError, ErrorKind};
 use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream};
 use pin_project_lite::pin_project;
 
+use crate::error::{Error, Result};
 use crate::lent::{Lent, Life};
 use crate::row_stream::Opaque;
 
@@ -113,7 +114,7 @@ impl<T: Buf + 'static + Send> Sink<T> for CopyInSink<T> {
 }
 
 fn already_over() -> Error {
-    Error::new(ErrorKind::Unsupported, "the copy is over already")
+    CoreError::new(ErrorKind::Unsupported, "the copy is over already").into()
 }
 
 pin_project! {

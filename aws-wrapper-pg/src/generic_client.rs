@@ -2,12 +2,11 @@
 
 use std::future::Future;
 
-use aws_wrapper_core::error::Result;
 use tokio_postgres::types::{BorrowToSql, ToSql, Type};
 use tokio_postgres::{Row, SimpleQueryMessage};
 
 use crate::client::Client;
-use crate::error::{into_error, statement_failed};
+use crate::error::{Error, Result};
 use crate::row_stream::RowStream;
 use crate::statement::{Kind, Statement, ToStatement};
 use crate::transaction::Transaction;
@@ -430,5 +429,5 @@ of_the_driver!(tokio_postgres::Client, |this| this);
 of_the_driver!(tokio_postgres::Transaction<'_>, |this| this.client());
 
 fn wrapped<T>(result: Result<T, tokio_postgres::Error>) -> Result<T> {
-    result.map_err(|error| into_error(statement_failed(error)))
+    result.map_err(Error::from)
 }

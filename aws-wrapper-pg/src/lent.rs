@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use aws_wrapper_core::error::{Error, ErrorKind, Result};
+use aws_wrapper_core::error::{Error as CoreError, ErrorKind, Result as CoreResult};
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::pipeline::call::Lent as CoreLent;
 use aws_wrapper_core::plugin::{Ask, Call};
@@ -16,7 +16,7 @@ use aws_wrapper_core::table::Table;
 use futures_util::future::BoxFuture;
 
 use crate::driver::{PgDriver, Shared};
-use crate::error::{exchange_failed, into_error, statement_failed};
+use crate::error::{Error, Result, exchange_failed};
 use crate::physical::Lease;
 
 /// The call of a stream: it is over when the stream is, and recovery is asked for when the stream fails.
@@ -39,7 +39,7 @@ impl Lent {
     }
 
     /// Ends a call that went well. What is left to do if the server refused what the call asked for.
-    fn finish(self) -> Option<BoxFuture<'static, Error>> {
+    fn finish(self) -> Option<BoxFuture<'static, CoreError>> {
         self.in_flight.answered();
         let refused = self.call.call().kept(&self.lease.slot, Ok(())).err()?;
         let (call, shared) = (self.call, self.shared);
@@ -47,7 +47,7 @@ impl Lent {
     }
 
     /// Ends the call and finds out what becomes of the error.
-    async fn fail(self, error: tokio_postgres::Error) -> Error {
+    async fn fail(self, error: tokio_postgres::Error) -> CoreError {
         let error = exchange_failed(error, &self.lease.slot, self.call.call()).await;
         let failed = self.in_flight.end::<()>(Err(error));
         let error = failed.expect_err("it is handed through");
@@ -60,7 +60,7 @@ pub(crate) enum Life {
     /// It works. `None`: it belongs to a client that is not the wrapper's.
     Open(Option<Lent>),
     /// It failed; recovery goes on while it is polled.
-    Failing(BoxFuture<'static, Error>),
+    Failing(BoxFuture<'static, CoreError>),
     /// It ended as it should.
     Done,
     /// It failed, and the error has been told.
@@ -73,7 +73,7 @@ impl Life {
         *self = match std::mem::replace(self, Self::Over) {
             Self::Open(Some(lent)) => Self::Failing(Box::pin(lent.fail(error))),
             Self::Open(None) => {
-                let error = into_error(statement_failed(error));
+                let error = Error::from(error).into_core();
                 Self::Failing(Box::pin(std::future::ready(error)))
             }
             other @ (Self::Failing(_) | Self::Done | Self::Over) => other,
@@ -85,7 +85,7 @@ impl Life {
         let Self::Failing(recovery) = self else { return Poll::Ready(None) };
         let error = std::task::ready!(Pin::new(recovery).poll(cx));
         *self = Self::Over;
-        Poll::Ready(Some(error))
+        Poll::Ready(Some(error.into()))
     }
 
     /// The call is over and went well, unless it was a commit that the server refused: that error comes from
@@ -141,8 +141,8 @@ impl fmt::Debug for Life {
 pub(crate) struct NoAsk;
 
 impl Ask for NoAsk {
-    fn fetch_text<'a>(&'a self, _sql: &'a str) -> BoxFuture<'a, Result<Table>> {
-        let error = Error::new(ErrorKind::Unsupported, "nothing can be asked on this connection now");
+    fn fetch_text<'a>(&'a self, _sql: &'a str) -> BoxFuture<'a, CoreResult<Table>> {
+        let error = CoreError::new(ErrorKind::Unsupported, "nothing can be asked on this connection now");
         Box::pin(std::future::ready(Err(error)))
     }
 }

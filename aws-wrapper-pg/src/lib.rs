@@ -39,7 +39,9 @@
 //! # }
 //! ```
 //!
-//! [`pg_error`] finds the driver's own error in the wrapper's.
+//! Every call fails with an [`Error`]. It also has the driver's questions, [`code`](Error::code),
+//! [`as_db_error`](Error::as_db_error) and [`is_closed`](Error::is_closed), and `?` turns an error of the driver into one.
+//! [`pg_error`] finds the driver's own error in it.
 //!
 //! # What differs from the driver
 //!
@@ -49,6 +51,8 @@
 //! - Notifications are a stream of the client ([`Client::notifications`]), which goes on over a switch.
 //! - TLS is built in, see [`Builder::ssl_mode`]. A password is not sent in the clear over a connection without TLS
 //!   unless `sslmode` is set to `disable` or `prefer`.
+//! - Errors are of the type [`Error`]. [`Error::is_closed`] is true for the call during which the connection was lost, too, and
+//!   false after a successful failover.
 //! - Functions generic over the driver's `GenericClient` take [`GenericClient`] instead: one `use` line.
 
 pub mod cancel;
@@ -80,7 +84,7 @@ mod status;
 mod tls;
 
 pub use aws_wrapper_core as core;
-pub use aws_wrapper_core::{Error, ErrorKind, Result};
+pub use aws_wrapper_core::ErrorKind;
 pub use tokio_postgres;
 
 pub use self::cancel::CancelToken;
@@ -88,7 +92,7 @@ pub use self::client::Client;
 pub use self::connector::{Builder, Connector};
 pub use self::copy::{CopyInSink, CopyOutStream};
 pub use self::driver::PgDriver;
-pub use self::error::{DriverError, pg_error};
+pub use self::error::{DriverError, Error, Result, pg_error};
 pub use self::generic_client::GenericClient;
 pub use self::handle::ClientHandle;
 pub use self::notifications::{NotificationItem, Notifications};

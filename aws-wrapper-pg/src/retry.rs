@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::future::Future;
 
-use aws_wrapper_core::error::{Error, Result};
+use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::plugin::Intent;
 use aws_wrapper_core::retry::{Attempt, RetryPolicy, Work, run};
@@ -11,6 +11,7 @@ use aws_wrapper_core::session::transaction::TransactionState;
 use tokio_postgres::IsolationLevel;
 
 use crate::client::Client;
+use crate::error::{Error, Result};
 use crate::handle::{ClientHandle, Run};
 use crate::transaction::TransactionBuilder;
 
@@ -47,7 +48,7 @@ impl Client {
         T: Send,
     {
         let policy = policy.within(self.transaction_state());
-        run(policy, Work::Statement, Statement { client: self, work }).await
+        run(policy, Work::Statement, Statement { client: self, work }).await.map_err(Error::from)
     }
 
     /// Runs `work` in a transaction and commits it; runs it again where `policy` permits. With settings of its own:
@@ -103,7 +104,8 @@ impl TransactionBuilder<'_> {
         T: Send,
     {
         let begin = self.begin_sql();
-        run(policy, Work::Transaction, Transaction { client: self.client, begin, work }).await
+        let work = Transaction { client: self.client, begin, work };
+        run(policy, Work::Transaction, work).await.map_err(Error::from)
     }
 
     fn begin_sql(&self) -> String {
@@ -142,11 +144,11 @@ where
     Fut: Future<Output = Result<T>> + Send,
 {
     type Output = T;
-    type Error = Error;
+    type Error = CoreError;
 
-    async fn attempt(&mut self, intent: Intent) -> Result<T> {
+    async fn attempt(&mut self, intent: Intent) -> Result<T, CoreError> {
         let run = self.client.run(intent)?;
-        (self.work)(run.handle()).await
+        Ok((self.work)(run.handle()).await?)
     }
 }
 
@@ -163,9 +165,9 @@ where
     T: Send,
 {
     type Output = T;
-    type Error = Error;
+    type Error = CoreError;
 
-    async fn attempt(&mut self, intent: Intent) -> Result<T> {
+    async fn attempt(&mut self, intent: Intent) -> Result<T, CoreError> {
         let run = self.client.run(intent)?;
         let open = Open::begin(&run, &self.begin).await?;
         let value = (self.work)(run.handle()).await?;

@@ -3,11 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use aws_wrapper_core::error::Result;
 use futures_util::Stream;
 use pin_project_lite::pin_project;
 use tokio_postgres::{Row, SimpleQueryMessage};
 
+use crate::error::Result;
 use crate::lent::{Lent, Life};
 
 pin_project! {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_wrapper_core::error::Result;
+use aws_wrapper_core::error::Result as CoreResult;
 use aws_wrapper_core::method::Method;
 use aws_wrapper_core::plugin::{Ask, BeginOptions, Call, Text};
 use aws_wrapper_core::registry::{Ending, Slot};
@@ -20,7 +20,7 @@ use crate::client::Client;
 use crate::connect::Dialled;
 use crate::copy::{CopyInSink, CopyOutStream};
 use crate::driver::{PgDriver, Shared, fetch_text};
-use crate::error::{already_ended, call_failed, checked, exchange_failed};
+use crate::error::{Error, Result, already_ended, call_failed, checked, exchange_failed};
 use crate::lent::{Lent, NoAsk, owned_call};
 use crate::params::encode;
 use crate::physical::Lease;
@@ -140,7 +140,7 @@ impl<'a> At<'a> {
     }
 
     /// A transaction never changes its connection: whatever waits is for the client's next call.
-    fn ready(&self, call: &Call<'_, PgDriver>) -> Result<()> {
+    fn ready(&self, call: &Call<'_, PgDriver>) -> CoreResult<()> {
         call.uses(self.slot());
         if self.slot().has_ended() {
             return Err(already_ended(self.slot()));
@@ -175,7 +175,7 @@ impl fmt::Debug for InTransaction<'_> {
 }
 
 impl Ask for InTransaction<'_> {
-    fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Table>> {
+    fn fetch_text<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, CoreResult<Table>> {
         Box::pin(async move {
             match fetch_text(self.client, sql).await {
                 Ok(table) => Ok(table),
@@ -199,6 +199,7 @@ macro_rules! through {
                 call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot(), &call)))
             })
             .await
+            .map_err(Error::from)
     }};
 }
 
@@ -217,6 +218,7 @@ macro_rules! changing {
                 call.kept(at.slot(), changed.inspect(|rows| call.note_rows_affected(*rows)))
             })
             .await
+            .map_err(Error::from)
     }};
 }
 
@@ -264,7 +266,7 @@ macro_rules! lend {
                 call.opened();
                 Ok($wrap(opened, Lent::new(call, in_flight, Arc::clone(at.lease), Arc::clone(at.shared))))
             }
-            Err(error) => Err(Box::pin(call.recover(pipeline, error)).await),
+            Err(error) => Err(Error::from(Box::pin(call.recover(pipeline, error)).await)),
         }
     }};
 }
@@ -282,6 +284,7 @@ macro_rules! exclusively {
                 call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot(), &call)))
             })
             .await
+            .map_err(Error::from)
     }};
 }
 

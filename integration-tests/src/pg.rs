@@ -5,9 +5,9 @@ use std::sync::Arc;
 use aurora_sim::Engine;
 use aws_wrapper_core::registry::Slot;
 use aws_wrapper_core::services::Services;
-use aws_wrapper_core::{Error, Result};
+use aws_wrapper_core::{Error as CoreError, Result};
 use aws_wrapper_pg::tokio_postgres::{self, SimpleQueryMessage};
-use aws_wrapper_pg::{Builder, Client, Connector};
+use aws_wrapper_pg::{Builder, Client, Connector, Error};
 
 use crate::adapter::{Adapter, Bare, Session, Target};
 
@@ -42,11 +42,11 @@ impl Adapter for Pg {
     const ADMIN: &'static [(&'static str, &'static str)] = &[("user", "postgres"), ("plugins", "none")];
 
     fn connector(target: &Target<'_>) -> Result<Connector> {
-        Self::builder(target)?.build()
+        Ok(Self::builder(target)?.build()?)
     }
 
-    fn call_error(error: Error) -> Error {
-        error
+    fn call_error(error: CoreError) -> Error {
+        error.into()
     }
 
     fn services(connector: &Connector) -> &Services {
@@ -54,11 +54,11 @@ impl Adapter for Pg {
     }
 
     async fn connect(connector: &Connector) -> Result<Client> {
-        connector.connect().await
+        Ok(connector.connect().await?)
     }
 
     async fn connect_driver(connector: &Connector) -> Result<tokio_postgres::Client> {
-        connector.connect_driver().await
+        Ok(connector.connect_driver().await?)
     }
 }
 
@@ -77,7 +77,7 @@ impl Session for Client {
     const NOTICES_IDLE_LOSS: bool = true;
 
     async fn run(&mut self, sql: &str) -> Result<u64> {
-        self.execute(sql, &[]).await
+        Ok(self.execute(sql, &[]).await?)
     }
 
     async fn ask(&mut self, sql: &str) -> Result<String> {

@@ -3,6 +3,7 @@
 
 mod calls;
 mod ending;
+mod errors;
 mod notifications;
 mod refusal;
 mod server;

@@ -14,7 +14,8 @@ use aws_wrapper_pg::core::plugin::{
     Call, CallOutcome, ConnectionPlugin, Connects, Next, Recovery, Subscriptions,
 };
 use aws_wrapper_pg::core::registry::{EndReason, Slot};
-use aws_wrapper_pg::{Client, Error, NotificationItem, PgDriver, Physical, Result};
+use aws_wrapper_pg::core::{Error, Result};
+use aws_wrapper_pg::{Client, NotificationItem, PgDriver, Physical};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::timeout;
 

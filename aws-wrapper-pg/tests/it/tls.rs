@@ -104,6 +104,6 @@ async fn a_challenge_is_bound_to_the_channel() {
         let builder = Connector::builder().url(&url).unwrap().services(Services::with_resolver(Loopback));
         let connector = builder.root_certificate(server.root_certificate()).unwrap().build().unwrap();
         let result = is_encrypted(connector).await;
-        assert_eq!(result.as_ref().err().map(aws_wrapper_pg::Error::kind), outcome, "{user} {result:?}");
+        assert_eq!(result.as_ref().err().map(|error| error.kind()), outcome, "{user} {result:?}");
     }
 }

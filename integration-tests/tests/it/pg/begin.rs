@@ -71,7 +71,7 @@ fn a_failover_in_a_begin_can_be_dropped_anywhere() {
             cluster.cut("instance-1", &client).await;
             let begin = async { client.transaction().await.map(drop) };
             if let Polled::Ready(result) = drop_after(polls, begin).await {
-                assert!(result.as_ref().is_err_and(aws_wrapper_pg::Error::is_failover_success), "{result:?}");
+                assert!(result.as_ref().is_err_and(|error| error.is_failover_success()), "{result:?}");
                 break;
             }
             match client.transaction().await.map(drop) {

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::error::{DriverClass, ErrorKind, RetryAdvice, TransactionOutcome};
 use aws_wrapper_core::retry::RetryPolicy;
 use aws_wrapper_core::session::transaction::TransactionState;
@@ -74,8 +75,8 @@ fn is_refused(error: &Error, cause: &str, advice: RetryAdvice) {
     assert_eq!(error.transaction_outcome(), TransactionOutcome::RolledBack, "{error:?}");
     assert_eq!(error.retry_advice(), advice, "{error:?}");
     assert!(error.connection_usable(), "{error:?}");
-    let source = error.source().and_then(|source| source.downcast_ref::<Error>());
-    assert_eq!(source.and_then(Error::sqlstate), Some(cause), "{error:?}");
+    let source = error.source().and_then(|source| source.downcast_ref::<CoreError>());
+    assert_eq!(source.and_then(CoreError::sqlstate), Some(cause), "{error:?}");
 }
 
 async fn rows(client: &Client) -> i64 {

@@ -44,6 +44,7 @@ mod writer;
 mod bad_input;
 mod begin;
 mod commit;
+mod error;
 mod every_method;
 mod handed_over;
 mod listen;

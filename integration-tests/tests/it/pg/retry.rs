@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use aws_wrapper_core::Error as CoreError;
 use aws_wrapper_core::error::{ErrorKind, RetryAdvice, TransactionOutcome};
 use aws_wrapper_core::retry::RetryPolicy;
 use aws_wrapper_pg::tokio_postgres::IsolationLevel;
@@ -83,7 +84,7 @@ fn what_a_closure_gives_up_is_rolled_back() {
         let failed = client
             .retry_transaction(policy(), |transaction| async move {
                 transaction.execute("INSERT INTO log VALUES (1)", &[]).await?;
-                Err::<(), _>(Error::new(ErrorKind::Unsupported, "changed my mind"))
+                Err::<(), _>(CoreError::new(ErrorKind::Unsupported, "changed my mind").into())
             })
             .await;
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::Unsupported);

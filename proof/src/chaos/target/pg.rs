@@ -59,16 +59,17 @@ impl Target for Pg {
         {
             builder = builder.set(name, value)?;
         }
-        builder.build()
+        Ok(builder.build()?)
     }
 
     async fn insert(client: &mut Client, id: i64, is_prepared: bool) -> Result<()> {
         if is_prepared {
             let statement = client.prepare(INSERT).await?;
-            client.execute(&statement, &[&id]).await.map(drop)
+            client.execute(&statement, &[&id]).await?;
         } else {
-            client.batch_execute(&INSERT.replace("$1", &id.to_string())).await
+            client.batch_execute(&INSERT.replace("$1", &id.to_string())).await?;
         }
+        Ok(())
     }
 
     async fn insert_two(client: &mut Client, id: i64, stage: &mut Stage) -> Result<()> {
@@ -78,7 +79,7 @@ impl Target for Pg {
         transaction.execute(INSERT, &[&id]).await?;
         transaction.execute(INSERT, &[&(id + 1)]).await?;
         *stage = Stage::Commit;
-        transaction.commit().await
+        Ok(transaction.commit().await?)
     }
 
     async fn look(client: &mut Client, nonce: i64, id: i64) -> Result<Seen> {
@@ -106,7 +107,7 @@ impl Target for Pg {
                     None => return Ok(()),
                 },
                 _ = pulse.tick() => match client.batch_execute("select 1").await {
-                    Err(error) if !error.connection_usable() => return Err(error),
+                    Err(error) if !error.connection_usable() => return Err(error.into()),
                     _ => {}
                 },
             }
@@ -114,7 +115,8 @@ impl Target for Pg {
     }
 
     async fn notify(client: &mut Client, text: &str) -> Result<()> {
-        client.execute("select pg_catalog.pg_notify('chaos', $1)", &[&text]).await.map(drop)
+        client.execute("select pg_catalog.pg_notify('chaos', $1)", &[&text]).await?;
+        Ok(())
     }
 
     fn set_password(password: &str) -> String {

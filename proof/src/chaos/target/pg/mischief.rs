@@ -7,7 +7,7 @@ use aws_wrapper_core::host::Role;
 use aws_wrapper_core::retry::RetryPolicy;
 use aws_wrapper_deadpool::pg::Pg;
 use aws_wrapper_deadpool::{Error as PoolError, Pool};
-use aws_wrapper_pg::Client;
+use aws_wrapper_pg::{Client, Error};
 use futures_util::{Stream, StreamExt};
 use tokio_postgres::types::ToSql;
 
@@ -90,7 +90,7 @@ impl Mischief for Pg {
                 let _ = transaction.query(fails, &[]).await;
                 let _ = transaction.execute(INSERT, &[&(id + 1)]).await;
                 *stage = Stage::Commit;
-                transaction.commit().await
+                Ok(transaction.commit().await?)
             }
             Way::Savepoint => {
                 let mut transaction = client.transaction().await?;
@@ -101,28 +101,29 @@ impl Mischief for Pg {
                 savepoint.rollback().await?;
                 transaction.execute(INSERT, &[&(id + 1)]).await?;
                 *stage = Stage::Commit;
-                transaction.commit().await
+                Ok(transaction.commit().await?)
             }
             Way::Text => {
                 client.batch_execute("begin").await?;
                 *stage = Stage::Open;
                 insert(client, id).await?;
                 // With the session the transaction would be lost, and the rest run outside of one.
-                ignore_own(client.batch_execute(fails).await)?;
-                ignore_own(insert(client, id + 1).await)?;
+                ignore_own(client.batch_execute(fails).await.map_err(Error::into_core))?;
+                ignore_own(insert(client, id + 1).await.map_err(Error::into_core))?;
                 *stage = Stage::Commit;
-                client.batch_execute("commit").await
+                Ok(client.batch_execute("commit").await?)
             }
             Way::Helper => {
                 *stage = Stage::Helped;
-                client
+                let helped = client
                     .retry_transaction(RetryPolicy::default(), |transaction| async move {
                         insert(&transaction, id).await?;
                         let _ = transaction.query(fails, &[]).await;
                         let _ = insert(&transaction, id + 1).await;
                         Ok(())
                     })
-                    .await
+                    .await;
+                Ok(helped?)
             }
         }
     }
@@ -135,16 +136,16 @@ impl Mischief for Pg {
         let rows = "select chaos_at(i) from generate_series(1, 10000) i";
         begin_to_read(transaction.query_raw(rows, NONE).await?).await?;
         *stage = Stage::Commit;
-        transaction.commit().await
+        Ok(transaction.commit().await?)
     }
 
     async fn call(client: &mut Client, sql: &str, _is_dropped: bool) -> Result<()> {
-        client.batch_execute(sql).await
+        Ok(client.batch_execute(sql).await?)
     }
 
     async fn retry_insert(client: &mut Client, id: i64) -> Result<()> {
         let policy = RetryPolicy::default();
-        client.retry_statement(policy, |client| async move { insert(&client, id).await }).await
+        Ok(client.retry_statement(policy, |client| async move { insert(&client, id).await }).await?)
     }
 
     async fn retry_in_pool(pool: &Pool<Self>, id: i64) -> std::result::Result<(), PoolError> {
@@ -159,7 +160,7 @@ impl Mischief for Pg {
 
     async fn leave_unread(client: &mut Client, way: usize) -> Result<()> {
         const MANY: &str = "select i, repeat('x', 100) from generate_series(1, 20000) i";
-        match way {
+        let read = match way {
             0 => begin_to_read(client.query_raw(MANY, NONE).await?).await,
             1 => begin_to_read(client.simple_query_raw(MANY).await?).await,
             2 => {
@@ -171,31 +172,34 @@ impl Mischief for Pg {
                 begin_to_read(client.query_raw(failing, NONE).await?).await
             }
             _ => begin_to_read(client.copy_out(format!("copy ({MANY}) to stdout").as_str()).await?).await,
-        }
+        };
+        Ok(read?)
     }
 
     async fn run(client: &mut Client, sql: &str, is_prepared: bool) -> Result<()> {
         if is_prepared && !sql.contains(';') {
-            client.query(sql, &[]).await.map(drop)
+            client.query(sql, &[]).await?;
         } else {
-            client.batch_execute(sql).await
+            client.batch_execute(sql).await?;
         }
+        Ok(())
     }
 
     async fn abandon(client: &mut Client, id: i64) -> Result<()> {
         let transaction = client.transaction().await?;
-        transaction.execute(INSERT, &[&id]).await.map(drop)
+        transaction.execute(INSERT, &[&id]).await?;
+        Ok(())
     }
 }
 
 const NONE: [&(dyn ToSql + Sync); 0] = [];
 
-async fn insert(client: &Client, id: i64) -> Result<()> {
+async fn insert(client: &Client, id: i64) -> Result<(), Error> {
     client.execute(INSERT, &[&id]).await.map(drop)
 }
 
 /// Takes an item or two.
-async fn begin_to_read<T>(stream: impl Stream<Item = Result<T>>) -> Result<()> {
+async fn begin_to_read<T>(stream: impl Stream<Item = Result<T, Error>>) -> Result<(), Error> {
     let mut stream = pin!(stream);
     for _ in 0..2 {
         if let Some(item) = stream.next().await {
