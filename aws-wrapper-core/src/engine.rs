@@ -9,3 +9,13 @@ pub enum Engine {
     /// MySQL, MariaDB and what speaks their protocol.
     MySql,
 }
+
+impl Engine {
+    /// The word for it in metrics: OpenTelemetry's `db.system.name`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgresql",
+            Self::MySql => "mysql",
+        }
+    }
+}

@@ -120,6 +120,17 @@ pub enum Role {
     Unknown,
 }
 
+impl Role {
+    /// The word for it in metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Writer => "writer",
+            Self::Reader => "reader",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Whether a host was reachable when last tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]

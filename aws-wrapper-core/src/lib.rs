@@ -65,6 +65,7 @@ pub mod services;
 pub mod session;
 pub mod table;
 mod tasks;
+pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod topology;

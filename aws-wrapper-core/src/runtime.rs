@@ -17,6 +17,7 @@ use crate::host::{Availability, HostKey};
 use crate::registry::{EndReason, Registry, Slot};
 use crate::resolver::Resolver;
 use crate::tasks::Tasks;
+use crate::telemetry::{Telemetry, key, metrics};
 
 /// What tasks may hold: it does not keep the tasks alive.
 #[derive(Debug)]
@@ -25,19 +26,21 @@ pub struct Shared {
     pub(crate) availability: AvailabilityStore,
     pub(crate) events: Arc<Events>,
     pub(crate) tasks: Tasks,
+    telemetry: Telemetry,
     resolver: Arc<dyn Resolver>,
     opening: Mutex<HashMap<HostKey, Weak<Semaphore>>>,
     lingering: Lingering,
 }
 
 impl Shared {
-    pub(crate) fn new(resolver: Arc<dyn Resolver>) -> Arc<Self> {
+    pub(crate) fn new(resolver: Arc<dyn Resolver>, telemetry: Telemetry) -> Arc<Self> {
         let events = Arc::new(Events::new());
         Arc::new(Self {
             registry: Arc::default(),
             availability: AvailabilityStore::default(),
-            tasks: Tasks::new(Arc::clone(&events)),
+            tasks: Tasks::new(Arc::clone(&events), telemetry.clone()),
             events,
+            telemetry,
             resolver,
             opening: Mutex::default(),
             lingering: Lingering::default(),
@@ -47,6 +50,11 @@ impl Shared {
     /// The name resolver.
     pub fn resolver(&self) -> &Arc<dyn Resolver> {
         &self.resolver
+    }
+
+    /// What is measured.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     /// Whether everything was ended, by a shutdown or with the last handle.
@@ -108,6 +116,8 @@ impl Shared {
     /// Marks a host up or down; tells the world if that is news.
     pub fn set_availability(&self, host: &HostKey, availability: Availability) {
         if self.availability.set(host, availability) {
+            let is_up = f64::from(availability == Availability::Available);
+            self.telemetry.set(&metrics::HOST_AVAILABLE, is_up, &[key::HOST.of(host)]);
             let host = host.clone();
             self.events.send(match availability {
                 Availability::Available => Event::HostUp { host },
@@ -211,7 +221,7 @@ mod tests {
 
     #[test]
     fn connections_are_let_go_of_though_another_runtime_has_ended() {
-        let shared = Shared::new(Arc::new(SystemResolver));
+        let shared = Shared::new(Arc::new(SystemResolver), Telemetry::default());
         let aborted = [false, true].map(|is_last| {
             let aborted = Arc::new(AtomicBool::new(false));
             let slot = shared.registry.open(HostKey::new("h", 1).unwrap(), Purpose::Initial);

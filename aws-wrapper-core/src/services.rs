@@ -15,6 +15,7 @@ use crate::host::HostKey;
 use crate::resolver::{Resolver, SystemResolver};
 use crate::runtime::Shared;
 use crate::tasks::TaskStatus;
+use crate::telemetry::{Instrument, Telemetry};
 use crate::topology::cluster::{ClusterStatus, Clusters};
 
 /// Clusters and their monitors, the registry of physical connections, host availability, events and the resolver.
@@ -47,16 +48,19 @@ impl Default for Services {
 }
 
 impl Services {
-    /// Services with the system's resolver.
+    /// Services with the system's resolver, which measure nothing.
     pub fn new() -> Self {
-        Self::with_resolver(SystemResolver)
+        Self::builder().build()
     }
 
-    /// Services that resolve names by `resolver`.
+    /// Services that resolve names by `resolver`, and measure nothing.
     pub fn with_resolver(resolver: impl Resolver + 'static) -> Self {
-        let shared = Shared::new(Arc::new(resolver));
-        let host_monitors = HostMonitors::new(&shared);
-        Self { owner: Arc::new(Owner { shared, clusters: Arc::default(), host_monitors }) }
+        Self::builder().resolver(resolver).build()
+    }
+
+    /// Starts with the system's resolver and nothing to measure by.
+    pub fn builder() -> ServicesBuilder {
+        ServicesBuilder::default()
     }
 
     /// The events from now on. A receiver that does not keep up loses the oldest and is told how many.
@@ -91,16 +95,24 @@ impl Services {
         self.shared().tasks.shutdown(limit).await
     }
 
+    /// What is measured. For crates that build on the wrapper.
+    pub fn telemetry(&self) -> &Telemetry {
+        self.shared().telemetry()
+    }
+
     /// Runs a background task of whoever builds on the wrapper, such as a pool. It ends with the services; after a panic or
     /// an error it is made and started again, with growing pauses. Must be called in a runtime.
     ///
+    /// `name` tells it from all others in the status; `what` says in one word what it does, for
+    /// [`MONITOR_RESTARTS`](crate::telemetry::metrics::MONITOR_RESTARTS).
+    ///
     /// The task must not hold the services, or they would never end.
-    pub fn supervise<F, Fut>(&self, name: String, make: F) -> AbortHandle
+    pub fn supervise<F, Fut>(&self, what: &'static str, name: String, make: F) -> AbortHandle
     where
         F: FnMut() -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.shared().tasks.supervise(name, make)
+        self.shared().tasks.supervise(what, name, make)
     }
 
     /// Runs a task that ends by itself, for crates that build on the wrapper. It is dropped where it stands when the services
@@ -121,6 +133,36 @@ impl Services {
 
     pub(crate) fn host_monitors(&self) -> &Arc<HostMonitors> {
         &self.owner.host_monitors
+    }
+}
+
+/// Makes [`Services`].
+#[derive(Debug, Default)]
+#[must_use = "this only collects what the services are made of"]
+pub struct ServicesBuilder {
+    resolver: Option<Arc<dyn Resolver>>,
+    telemetry: Telemetry,
+}
+
+impl ServicesBuilder {
+    /// Resolves names by `resolver`. Default: the system's.
+    pub fn resolver(mut self, resolver: impl Resolver + 'static) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Measures by `instrument`. Default: nothing is measured, and costs nothing.
+    pub fn instrument(mut self, instrument: Arc<dyn Instrument>) -> Self {
+        self.telemetry = Telemetry::new(instrument);
+        self
+    }
+
+    /// The services.
+    pub fn build(self) -> Services {
+        let resolver = self.resolver.unwrap_or_else(|| Arc::new(SystemResolver));
+        let shared = Shared::new(resolver, self.telemetry);
+        let host_monitors = HostMonitors::new(&shared);
+        Services { owner: Arc::new(Owner { shared, clusters: Arc::default(), host_monitors }) }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::events::{Event, Events};
+use crate::telemetry::{Telemetry, key, metrics};
 
 /// Runs tasks and ends them: all at once when dropped or shut down.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Tasks {
     stop: CancellationToken,
     supervised: Arc<Mutex<BTreeMap<String, TaskStatus>>>,
     events: Arc<Events>,
+    telemetry: Telemetry,
 }
 
 /// One supervised task.
@@ -41,12 +43,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const STEADY: Duration = Duration::from_secs(120);
 
 impl Tasks {
-    pub(crate) fn new(events: Arc<Events>) -> Self {
+    pub(crate) fn new(events: Arc<Events>, telemetry: Telemetry) -> Self {
         Self {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             supervised: Arc::default(),
             events,
+            telemetry,
         }
     }
 
@@ -70,14 +73,15 @@ impl Tasks {
     }
 
     /// Runs a task that must not end by itself before it returns `Ok`: after a panic or an error it is made and
-    /// started again, with growing pauses.
-    pub(crate) fn supervise<F, Fut>(&self, name: String, mut make: F) -> AbortHandle
+    /// started again, with growing pauses. `what` says in one word what it does.
+    pub(crate) fn supervise<F, Fut>(&self, what: &'static str, name: String, mut make: F) -> AbortHandle
     where
         F: FnMut() -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         self.supervised.lock().insert(name.clone(), TaskStatus::default());
         let (supervised, events) = (Arc::clone(&self.supervised), Arc::clone(&self.events));
+        let telemetry = self.telemetry.clone();
         let listed = Listed { name: name.clone(), supervised: Arc::clone(&supervised) };
         self.spawn(async move {
             let _listed = listed;
@@ -102,6 +106,7 @@ impl Tasks {
                 }
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
+                telemetry.add(&metrics::MONITOR_RESTARTS, 1, &[key::TYPE.of(what)]);
                 events.send(Event::TaskRestarted { task: name.clone(), restarts });
             }
         })
@@ -166,10 +171,10 @@ mod tests {
     async fn a_panicking_task_is_started_again_and_reported() {
         let events = Arc::new(Events::new());
         let mut heard = events.subscribe();
-        let tasks = Tasks::new(events);
+        let tasks = Tasks::new(events, Telemetry::default());
         let runs = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&runs);
-        tasks.supervise("monitor".into(), move || {
+        tasks.supervise("test", "monitor".into(), move || {
             let run = counted.fetch_add(1, Ordering::SeqCst);
             async move {
                 assert!(run > 0, "first run fails");

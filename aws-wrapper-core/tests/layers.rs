@@ -18,6 +18,7 @@ const LAYERS: &[&str] = &[
     // What a session is.
     "session",
     // What every part may use.
+    "telemetry",
     "registry",
     "events",
     "tasks",
@@ -25,7 +26,6 @@ const LAYERS: &[&str] = &[
     "resolver",
     "select",
     "pooling",
-    "telemetry",
     // What a server is, and how it is reached and asked.
     "dialect",
     "runtime",

@@ -37,7 +37,7 @@ impl Watch {
         let name = format!("pool {} {:04x}", cluster.id(), fastrand::u16(..));
         let (pool, is_down) = (Arc::downgrade(inner), Arc::clone(&self.is_down));
         let make = move || follow(Weak::clone(&pool), Arc::clone(&is_down));
-        *task = Some(inner.core().services().supervise(name, make));
+        *task = Some(inner.core().services().supervise("pool", name, make));
     }
 
     /// A reader is down: it is tried again some time later.

@@ -110,3 +110,47 @@ pub enum DriverClass {
     /// Anything else: the statement failed, the connection is fine.
     Other,
 }
+
+impl ErrorKind {
+    /// The word for it in metrics and logs, in `snake_case`; what is inside stands behind it, as in `timeout_connect`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::PluginConflict => "plugin_conflict",
+            Self::Login => "login",
+            Self::HostUnavailable => "host_unavailable",
+            Self::Timeout(Phase::Connect) => "timeout_connect",
+            Self::Timeout(Phase::Topology) => "timeout_topology",
+            Self::Timeout(Phase::Call) => "timeout_call",
+            Self::Timeout(Phase::Failover) => "timeout_failover",
+            Self::Timeout(Phase::Probe) => "timeout_probe",
+            Self::Timeout(Phase::Shutdown) => "timeout_shutdown",
+            Self::Failover(FailoverOutcome::Succeeded) => "failover_succeeded",
+            Self::Failover(FailoverOutcome::TransactionUnknown) => "failover_transaction_unknown",
+            Self::Failover(FailoverOutcome::Failed) => "failover_failed",
+            Self::Routing => "routing",
+            Self::SessionTransfer => "session_transfer",
+            Self::ConnectionSwitched => "connection_switched",
+            Self::RolledBack => "rolled_back",
+            Self::Unsupported => "unsupported",
+            Self::Driver(DriverClass::Network) => "driver_network",
+            Self::Driver(DriverClass::Lookup) => "driver_lookup",
+            Self::Driver(DriverClass::Login) => "driver_login",
+            Self::Driver(DriverClass::Role) => "driver_role",
+            Self::Driver(DriverClass::SessionTerminated) => "driver_session_terminated",
+            Self::Driver(DriverClass::Cancelled) => "driver_cancelled",
+            Self::Driver(DriverClass::Other) => "driver_other",
+        }
+    }
+}
+
+impl FailoverOutcome {
+    /// The word for it in metrics, in `snake_case`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::TransactionUnknown => "transaction_unknown",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -124,14 +124,15 @@ impl HostMonitors {
     }
 
     /// Runs a task where the monitors run.
-    pub(super) fn spawn<F, Fut>(&self, runtime: MonitorRuntime, name: String, make: F)
+    pub(super) fn spawn<F, Fut>(&self, runtime: MonitorRuntime, what: &'static str, name: String, make: F)
     where
         F: FnMut() -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
+        let supervise = || drop(self.shared.tasks.supervise(what, name, make));
         match runtime {
-            MonitorRuntime::Shared => drop(self.shared.tasks.supervise(name, make)),
-            MonitorRuntime::Dedicated => self.dedicated.run(|| drop(self.shared.tasks.supervise(name, make))),
+            MonitorRuntime::Shared => supervise(),
+            MonitorRuntime::Dedicated => self.dedicated.run(supervise),
         }
     }
 
@@ -147,7 +148,7 @@ impl HostMonitors {
         drop(state);
         // Made before the task is: one that its runtime drops before the first poll has to stop the clock as well.
         let (weak, mut first) = (Arc::downgrade(self), Some(Ticking::new(Arc::clone(self))));
-        self.spawn(runtime, "host monitoring clock".to_owned(), move || {
+        self.spawn(runtime, "clock", "host monitoring clock".to_owned(), move || {
             let again = || weak.upgrade().filter(|monitors| monitors.take_over()).map(Ticking::new);
             let ticking = first.take().or_else(again);
             async move {

@@ -3,5 +3,7 @@
 pub mod cluster;
 pub mod driver;
 mod null;
+mod recorder;
 
 pub use self::null::{NullConnection, NullDriver};
+pub use self::recorder::{Measured, Recorder};

@@ -432,7 +432,9 @@ impl Cluster {
             drop(life);
             let name = format!("topology {}", self.seed.id);
             let weak = Arc::downgrade(&shared);
-            shared.tasks.supervise(name, move || monitor::run(Arc::clone(&cluster), weak.clone()));
+            shared
+                .tasks
+                .supervise("topology", name, move || monitor::run(Arc::clone(&cluster), weak.clone()));
         }
         true
     }

@@ -240,7 +240,7 @@ impl HostWatch {
         let weak = Arc::downgrade(monitors.shared());
         // Made before the task is: one that its runtime drops before the first poll has to leave word as well.
         let mut first = Some(Monitor::new(Arc::clone(&watch), Arc::clone(monitors.shared())));
-        monitors.spawn(runtime, name, move || {
+        monitors.spawn(runtime, "host_monitor", name, move || {
             // After a failure another one may have been started meanwhile.
             let again = || weak.upgrade().filter(|_| watch.take_over());
             let monitor = first.take().or_else(|| Some(Monitor::new(Arc::clone(&watch), again()?)));
