@@ -12,6 +12,7 @@ use crate::host::Availability;
 use crate::plugin::chain::Dial;
 use crate::registry::Purpose;
 use crate::runtime::Shared;
+use crate::telemetry::{key, metrics};
 
 /// The driver, with a deadline and a limit on how many connections open at once to one host.
 #[derive(Debug)]
@@ -39,6 +40,17 @@ impl<D: DriverDialect> Dialer<D> {
                 turn.map_err(|_| Error::new(ErrorKind::Timeout(Phase::Connect), late).with_host(&host))?.ok()
             }
         };
+        let timer = self.shared.telemetry().start();
+        let opened = self.ask(request, limit).await;
+        let attributes =
+            [key::HOST.of(&host), key::PURPOSE.of(request.purpose().code()), key::OUTCOME.of_result(&opened)];
+        self.shared.telemetry().stop(timer, &metrics::CONNECT_ATTEMPT_DURATION, &attributes);
+        opened
+    }
+
+    /// One attempt of the driver, and what it says about the host.
+    async fn ask(&self, request: &mut ConnectRequest, limit: Duration) -> Result<D::Connection> {
+        let host = request.host().clone();
         let started = Instant::now();
         request.begin(started, self.shared.registry.open(host.clone(), request.purpose()));
         let deadline = request.attempt_deadline();

@@ -13,6 +13,7 @@ use crate::host::Role;
 use crate::pipeline::Pipeline;
 use crate::plugin::Logical;
 use crate::registry::Slot;
+use crate::telemetry::{key, metrics};
 use crate::topology::cluster::ClusterSession;
 
 /// A logical connection and the connector it came from. For adapters.
@@ -41,12 +42,17 @@ impl<D: DriverDialect> Link<D> {
             Some(role) => self.connector.connect_to_host(self.logical.newest().routed_host(), role).await?,
             None => self.connector.connect().await?,
         };
+        let telemetry = self.connector.services().telemetry();
+        let timer = telemetry.start();
         let configured = driver.configure(&mut connection, self.logical.session());
-        let Ok(configured) = timeout(self.connect_limit(), configured).await else {
-            let text = "the session could not be restored on a new connection in time";
-            return Err(Error::new(ErrorKind::Timeout(Phase::Connect), text));
-        };
-        configured.map_err(|error| driver.error(error))?;
+        let late = "the session could not be restored on a new connection in time";
+        let configured = timeout(self.connect_limit(), configured).await.map_or_else(
+            |_| Err(Error::new(ErrorKind::Timeout(Phase::Connect), late)),
+            |configured| configured.map_err(|error| driver.error(error)),
+        );
+        let attributes = [key::ENGINE.of(D::ENGINE.code()), key::OUTCOME.of_result(&configured)];
+        telemetry.stop(timer, &metrics::SESSION_TRANSFER_DURATION, &attributes);
+        configured?;
         // Through the parking place, so that the logical connection knows its newest one.
         let slot = Arc::clone(driver.slot(&connection));
         self.logical.park(connection, slot, None);

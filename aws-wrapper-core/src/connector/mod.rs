@@ -10,6 +10,7 @@ mod settings;
 mod topology_news;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::host::{HostKey, Role};
 use crate::pipeline::Pipeline;
 use crate::registry::Purpose;
 use crate::services::Services;
+use crate::telemetry::{key, metrics};
 use crate::topology::cluster::ClusterSession;
 use crate::topology::view::Topology;
 
@@ -77,8 +79,7 @@ impl<D: DriverDialect> Connector<D> {
     /// The last host's error when none of several could be used; configuration and login errors at once.
     pub async fn connect(&self) -> Result<D::Connection> {
         // Boxed, so that the future of whoever connects stays small.
-        let opened = self.inner.services.shared().until_shut_down(Box::pin(self.connect_to_any())).await;
-        opened.map_err(Error::with_nothing_sent)
+        self.open(Box::pin(self.connect_to_any())).await
     }
 
     /// Opens a connection to one host of the cluster, whatever the endpoint; it must have that role, unless
@@ -88,8 +89,23 @@ impl<D: DriverDialect> Connector<D> {
     /// `Routing` when the host has another role; those of connecting.
     pub async fn connect_to_host(&self, host: &HostKey, role: Role) -> Result<D::Connection> {
         let wanted = Some(role).filter(|role| *role != Role::Unknown);
-        let opened = Box::pin(self.connect_to(host.clone(), wanted));
-        self.inner.services.shared().until_shut_down(opened).await.map_err(Error::with_nothing_sent)
+        self.open(Box::pin(self.connect_to(host.clone(), wanted))).await
+    }
+
+    /// Waits for a connection until the services are shut down, and measures how long that takes.
+    async fn open(&self, opening: impl Future<Output = Result<D::Connection>>) -> Result<D::Connection> {
+        let (inner, shared) = (&*self.inner, self.inner.services.shared());
+        let timer = shared.telemetry().start();
+        let opened = shared.until_shut_down(opening).await;
+        let identity = opened.as_ref().ok().and_then(|connection| inner.driver.slot(connection).identity());
+        let role = identity.map_or(Role::Unknown, |identity| identity.role);
+        let attributes = [
+            key::ENDPOINT.of(inner.topology.initial_host()),
+            key::ROLE.of(role.code()),
+            key::OUTCOME.of_result(&opened),
+        ];
+        shared.telemetry().stop(timer, &metrics::CONNECT_DURATION, &attributes);
+        opened.map_err(Error::with_nothing_sent)
     }
 
     async fn connect_to_any(&self) -> Result<D::Connection> {

@@ -22,6 +22,7 @@ use crate::health::MonitorRuntime;
 use crate::probe::Prober;
 use crate::registry::{Slot, Stamp};
 use crate::runtime::Shared;
+use crate::telemetry::metrics;
 
 /// The hosts that are watched, and the clock.
 pub(crate) struct HostMonitors {
@@ -106,6 +107,15 @@ impl HostMonitors {
         let mut status: Vec<_> = known.map(|watch| watch.status()).collect();
         status.sort_by(|a, b| (&a.host, a.address).cmp(&(&b.host, b.address)));
         status
+    }
+
+    /// Tells the instrument how many monitors run.
+    pub(super) fn show_running(&self) {
+        let telemetry = self.shared.telemetry();
+        if telemetry.is_on() {
+            let count = self.state.lock().watches.values().filter(|watch| watch.is_running()).count();
+            telemetry.set_count(&metrics::EFM_MONITORS, count, &[]);
+        }
     }
 
     /// What the services share with their tasks.
@@ -284,8 +294,13 @@ impl Ticking {
         let monitors = Arc::clone(&self.monitors);
         let mut last_look = Look::default();
         let mut look_at = Instant::now();
+        let mut due = None;
         loop {
             let now = Instant::now();
+            if let Some(due) = due {
+                let lag = now.duration_since(due);
+                monitors.shared.telemetry().record(&metrics::EFM_RUNTIME_LAG, lag, &[]);
+            }
             let (tick, grace) = monitors.tick(now);
             // Timings shorter than all before may be in use since the last look.
             look_at = look_at.min(now.checked_add(grace).unwrap_or(look_at));
@@ -299,7 +314,9 @@ impl Ticking {
                 look_at = now + look.next.map_or(limit, |next| next.min(limit));
                 last_look = look;
             }
-            sleep_until(look_at.min(now + tick)).await;
+            let next = look_at.min(now + tick);
+            due = Some(next);
+            sleep_until(next).await;
         }
     }
 }

@@ -16,6 +16,7 @@ use super::watch::HostWatch;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::probe::{MonitorKind, Probe};
 use crate::runtime::Shared;
+use crate::telemetry::{key, metrics};
 
 /// Lives while a call on its host waits for too long, or the host is under suspicion, and a while longer.
 pub(super) struct Monitor {
@@ -79,7 +80,10 @@ impl Monitor {
                 }
                 continue;
             }
-            self.began = Some(Instant::now());
+            let began = Instant::now();
+            let lag = began.duration_since(next).as_secs_f64();
+            self.shared.telemetry().set(&metrics::MONITOR_LAG, lag, &[key::TYPE.of("host_monitor")]);
+            self.began = Some(began);
             let is_heard = active.quiet.is_some_and(|quiet| quiet + LEAN < pace.interval);
             if pace.passive && is_heard {
                 self.watch.heard();

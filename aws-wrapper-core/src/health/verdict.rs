@@ -31,6 +31,17 @@ pub enum Outcome {
     Inconclusive,
 }
 
+impl Outcome {
+    /// The word for it in metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Unreachable => "unreachable",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
 /// Failures in a row, as one set of timings counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Window {

@@ -54,6 +54,16 @@ impl Purpose {
     pub fn is_monitoring(self) -> bool {
         matches!(self, Self::TopologyMonitor | Self::HostMonitor)
     }
+
+    /// The word for it in metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Initial => "initial",
+            Self::Switch => "switch",
+            Self::TopologyMonitor => "topology_monitor",
+            Self::HostMonitor => "host_monitor",
+        }
+    }
 }
 
 /// How a transaction is about to end.
@@ -173,17 +183,16 @@ impl Registry {
     }
 
     /// From now on the connection of `slot` is given up when `host`, the instance of `cluster` it reached, is not the
-    /// writer any more.
-    pub(crate) fn track(&self, slot: &Slot, cluster: &Arc<str>, host: &HostKey) {
+    /// writer any more. True if that happened while it was being opened, and nobody has noticed yet.
+    pub(crate) fn track(&self, slot: &Slot, cluster: &Arc<str>, host: &HostKey) -> bool {
         slot.mark_calls();
         slot.track_in(cluster);
         // Who looks through the list comes before or after: one of the two sees the other.
-        if self.role_epochs.was_demoted(host, slot.epoch()) {
-            slot.retire();
-        }
+        self.role_epochs.was_demoted(host, slot.epoch()) && slot.retire()
     }
 
-    /// `host` was the writer of `cluster` and is not any more. Connections to it that nobody uses end now, the others after their call.
+    /// `host` was the writer of `cluster` and is not any more. Connections to it that nobody uses end now, the others after
+    /// their call. How many there are.
     pub(crate) fn demote(&self, cluster: &str, host: &Host) -> usize {
         self.role_epochs.demote(&host.key);
         let is_there = |slot: &&Arc<Slot>| {
@@ -192,7 +201,7 @@ impl Registry {
             slot.is_tracked_in(cluster) && (by_name || id.is_some() && id == host.host_id.as_deref())
         };
         let slots = self.slots();
-        slots.iter().filter(is_there).inspect(|slot| slot.retire()).count()
+        slots.iter().filter(is_there).filter(|slot| slot.retire()).count()
     }
 }
 

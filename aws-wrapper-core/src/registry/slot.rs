@@ -238,10 +238,12 @@ impl Slot {
     }
 
     /// Its host is not the writer any more: ends it now if nobody uses it, else as soon as its call is over and no
-    /// transaction is open.
-    pub(super) fn retire(&self) {
+    /// transaction is open. False if that was known before.
+    pub(super) fn retire(&self) -> bool {
+        let is_news = !self.mark.word().is_retired();
         self.mark.retire();
         self.end_if_retired();
+        is_news
     }
 
     /// A call on a retired connection is over.

@@ -124,7 +124,7 @@ pub mod key {
     pub const MODE: Key = Key("mode");
     /// How it ended: `ok`, or the kind of the error in `snake_case`.
     pub const OUTCOME: Key = Key("outcome");
-    /// What a connection is for: `initial`, `switch` or `monitoring`.
+    /// What a connection is for: `initial`, `switch`, `topology_monitor` or `host_monitor`.
     pub const PURPOSE: Key = Key("purpose");
     /// Why.
     pub const REASON: Key = Key("reason");

@@ -24,6 +24,7 @@ use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::HostKey;
 use crate::probe::{Contexts, OpenedFor, Prober};
 use crate::runtime::Shared;
+use crate::telemetry::{Telemetry, key, metrics};
 use crate::topology::TopologySettings;
 
 /// What has to be known to watch a cluster.
@@ -70,6 +71,17 @@ pub enum Mode {
     Regular,
     /// Every host is asked in quick succession who the writer is.
     Panic,
+}
+
+impl Mode {
+    /// The word for it in metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Regular => "regular",
+            Self::Panic => "panic",
+        }
+    }
 }
 
 /// The state of one cluster, for people and metrics.
@@ -119,6 +131,7 @@ pub struct Cluster {
     life: Mutex<Life>,
     me: Weak<Cluster>,
     shared: Weak<Shared>,
+    telemetry: Telemetry,
 }
 
 /// The lasting part of the [`ClusterSeed`].
@@ -183,6 +196,7 @@ impl Cluster {
             life: Mutex::new(Life { mode: Mode::Stopped, sessions: 0, last_use: Instant::now() }),
             me: me.clone(),
             shared: Arc::downgrade(shared),
+            telemetry: shared.telemetry().clone(),
             seed: Recipe {
                 id: seed.id.into(),
                 dialect: seed.dialect,
@@ -332,6 +346,14 @@ impl Cluster {
         }
     }
 
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.life.lock().mode
+    }
+
     pub(super) fn current(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())
     }
@@ -400,6 +422,7 @@ impl Cluster {
         }
         if verify == Verify::Writer {
             self.counters.verify_requests.fetch_add(1, Ordering::Relaxed);
+            self.telemetry.add(&metrics::TOPOLOGY_VERIFY_COUNT, 1, &[key::CLUSTER.of(self.id())]);
         }
         if !self.ensure_running() {
             return Err(shut_down());

@@ -26,6 +26,7 @@ use crate::error::{DriverClass, Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::host::{Availability, Host, HostKey, Role};
 use crate::runtime::Shared;
+use crate::telemetry::{key, metrics};
 
 /// Watches `cluster` until nobody has used it for a while.
 pub(super) async fn run(cluster: Arc<Cluster>, shared: Weak<Shared>) -> Result<()> {
@@ -275,6 +276,8 @@ impl Monitor {
         let Some(round) = &mut self.round else { return };
         if round.open_if_due(now) {
             self.cluster.counters.panics.fetch_add(1, Ordering::Relaxed);
+            let attributes = [key::CLUSTER.of(self.cluster.id())];
+            self.cluster.telemetry().add(&metrics::TOPOLOGY_PANIC_COUNT, 1, &attributes);
             tracing::info!(
                 cluster = self.cluster.id(),
                 "the writer does not answer as such, all hosts are asked"
@@ -434,6 +437,7 @@ impl Monitor {
         });
         let new_writer = proof.as_ref().map(|proof| proof.writer.clone());
         let snapshot = Arc::new(reading.snapshot(&before, is_agreed, proof, &self.shared.availability));
+        self.show(&snapshot);
         let changed = !is_same_content(&before, &snapshot);
         let version = snapshot.version;
         self.cluster.publish(snapshot);
@@ -446,6 +450,14 @@ impl Monitor {
                 let old =
                     before.find(&from).cloned().unwrap_or_else(|| Host::new(from.clone(), Role::Writer));
                 let retired = self.shared.registry.demote(&cluster, &old);
+                if retired > 0 {
+                    let attributes = [key::CLUSTER.of(&*cluster)];
+                    self.cluster.telemetry().add(
+                        &metrics::TRACKER_RETIRED_COUNT,
+                        retired as u64,
+                        &attributes,
+                    );
+                }
                 tracing::info!(%cluster, %from, %to, retired, "the writer has changed");
                 let (cluster, from) = (cluster.clone(), Some(from));
                 self.shared.events.send(Event::WriterChanged { cluster, from, to });
@@ -453,6 +465,22 @@ impl Monitor {
         }
         if changed {
             self.shared.events.send(Event::TopologyChanged { cluster, version });
+        }
+    }
+
+    /// Tells the instrument what is known of each host.
+    fn show(&self, snapshot: &Snapshot) {
+        let telemetry = self.cluster.telemetry();
+        if !telemetry.is_on() {
+            return;
+        }
+        for host in &snapshot.hosts {
+            let attributes = [key::HOST.of(&host.key)];
+            let is_up = f64::from(host.availability == Availability::Available);
+            telemetry.set(&metrics::HOST_AVAILABLE, is_up, &attributes);
+            if let Some(lag_ms) = host.lag_ms.filter(|_| host.role == Role::Reader) {
+                telemetry.set(&metrics::HOST_REPLICA_LAG, f64::from(lag_ms) / 1e3, &attributes);
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use crate::dialect::refusal;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::{Availability, Host, HostKey, Role};
 use crate::probe::Probe;
+use crate::telemetry::{key, metrics};
 
 /// What one answer told.
 #[derive(Debug, Clone)]
@@ -42,6 +43,19 @@ pub(super) async fn read_within(
     cluster: &Cluster,
     probe: &mut dyn Probe,
 ) -> Result<Reading> {
+    let reading = ask(limit, cluster, probe).await;
+    if cluster.telemetry().is_on() {
+        let attributes = [
+            key::CLUSTER.of(cluster.id()),
+            key::MODE.of(cluster.mode().code()),
+            key::OUTCOME.of_result(&reading),
+        ];
+        cluster.telemetry().add(&metrics::TOPOLOGY_REFRESH_COUNT, 1, &attributes);
+    }
+    reading
+}
+
+async fn ask(limit: Duration, cluster: &Cluster, probe: &mut dyn Probe) -> Result<Reading> {
     let recipe = &cluster.seed;
     let topology = recipe.dialect.topology().ok_or_else(|| Error::config("this product has no topology"))?;
     let started_at = Instant::now();

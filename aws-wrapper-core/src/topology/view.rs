@@ -19,6 +19,7 @@ use crate::host::{Availability, Host, HostKey, Role};
 use crate::probe::Prober;
 use crate::registry::{Identity, Slot};
 use crate::runtime::Shared;
+use crate::telemetry::{key, metrics};
 use crate::topology::cluster::{Cluster, ClusterSeed, Clusters, Verify};
 use crate::topology::{Snapshot, TopologySettings, fixed, query};
 
@@ -176,7 +177,11 @@ impl Topology {
             let snapshot = cluster.snapshot();
             Some(snapshot.find_by_identity(&identity.host_id, Some(&identity.host_id))?.key.clone())
         });
-        self.shared.registry.track(slot, cluster.name(), known.as_ref().unwrap_or(slot.routed_host()));
+        let host = known.as_ref().unwrap_or(slot.routed_host());
+        if self.shared.registry.track(slot, cluster.name(), host) {
+            let attributes = [key::CLUSTER.of(cluster.id())];
+            self.shared.telemetry().add(&metrics::TRACKER_RETIRED_COUNT, 1, &attributes);
+        }
     }
 
     /// The role of the server behind a connection.

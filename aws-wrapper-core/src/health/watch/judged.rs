@@ -41,6 +41,7 @@ impl HostWatch {
             }
             (before, state.verdict())
         };
+        self.measure_probe(outcome.code());
         self.turn(before, after);
     }
 
@@ -56,6 +57,7 @@ impl HostWatch {
             }
             (before, state.verdict())
         };
+        self.measure_probe("passive");
         self.turn(before, after);
     }
 
@@ -65,6 +67,7 @@ impl HostWatch {
         let (shared, host) = (monitors.shared(), self.host());
         if before != after {
             tracing::info!(%host, address = ?self.address(), ?before, ?after, "host monitoring");
+            self.measure_verdict(before, after);
         }
         self.is_down.store(after == Verdict::Down, Ordering::Release);
         if after == Verdict::Down {
@@ -151,11 +154,13 @@ impl HostWatch {
     fn end_call(&self, slot: &Slot, word: Word, silent_millis: u64, reason: EndReason) -> bool {
         let is_ended = slot.mark().abort(word);
         if is_ended {
+            let silent = Duration::from_millis(silent_millis);
             {
                 let mut state = self.state.lock();
                 state.counters.aborted += 1;
-                state.counters.last_detection = Some(Duration::from_millis(silent_millis));
+                state.counters.last_detection = Some(silent);
             }
+            self.measure_abort(Some(silent));
             slot.abort(reason);
         }
         is_ended

@@ -1,6 +1,7 @@
 //! What is known of one address: its connections, their timings, and whether it is alive.
 
 mod judged;
+mod measured;
 mod state;
 
 use std::collections::HashMap;
@@ -130,6 +131,7 @@ impl HostWatch {
             // Somebody let this connection in.
             self.heard();
         }
+        self.show_connections();
         if slot.has_ended() {
             self.forget(slot.id());
         } else if profile.eager_connect && !slot.purpose().is_monitoring() {
@@ -145,6 +147,11 @@ impl HostWatch {
     /// From now on each call looks twice.
     pub(super) fn stop_clock(&self) {
         self.pulse.stop();
+    }
+
+    /// Whether its monitor runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.state.lock().is_running
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -233,6 +240,7 @@ impl HostWatch {
             }
             state.windows.first().map_or(MonitorRuntime::Shared, |(profile, _)| profile.runtime)
         };
+        self.show_running();
         let name = match self.key.target {
             Target::Address(address) => format!("host monitor {address}"),
             Target::Named(ref host) => format!("host monitor {host}"),
@@ -327,34 +335,43 @@ impl HostWatch {
 
     /// Whether the monitor may end. It counts as ended then.
     pub(super) fn end_if_calm(&self) -> bool {
-        let mut state = self.state.lock();
-        let is_calm = !state.is_woken && state.verdict() <= Verdict::Up;
-        if is_calm {
+        {
+            let mut state = self.state.lock();
+            if state.is_woken || state.verdict() > Verdict::Up {
+                return false;
+            }
             state.stopped();
         }
-        is_calm
+        self.show_running();
+        true
     }
 
     /// Whether the monitor of a dead host may end, because nobody has been there for long.
     pub(super) fn end_if_unused(&self) -> bool {
-        let mut state = self.state.lock();
-        let is_unused = self.is_unused(state.disposal());
-        if is_unused {
+        {
+            let mut state = self.state.lock();
+            if !self.is_unused(state.disposal()) {
+                return false;
+            }
             state.stopped();
             state.windows.clear();
             self.is_down.store(false, Ordering::Release);
         }
-        is_unused
+        self.show_running();
+        true
     }
 
     /// Whether a monitor that starts again after a failure is to run.
     fn take_over(&self) -> bool {
-        !std::mem::replace(&mut self.state.lock().is_running, true)
+        let is_news = !std::mem::replace(&mut self.state.lock().is_running, true);
+        self.show_running();
+        is_news
     }
 
     /// The monitor's task is gone, though it should not be.
     pub(super) fn monitor_is_gone(&self) {
         self.state.lock().stopped();
+        self.show_running();
     }
 }
 
@@ -367,6 +384,7 @@ impl Watcher for HostWatch {
             // As for a call in flight, so that a pool is told the same.
             if slot.mark().abort(slot.mark().word()) {
                 self.state.lock().counters.aborted += 1;
+                self.measure_abort(None);
             }
             slot.abort(dead(&self.host()));
         }
@@ -380,13 +398,16 @@ impl Watcher for HostWatch {
     fn forget(&self, id: u64) {
         let is_empty = {
             let mut slots = self.slots.lock();
-            let was_there = slots.guarded.remove(&id).is_some();
-            let is_empty = was_there && slots.guarded.is_empty();
+            if slots.guarded.remove(&id).is_none() {
+                return;
+            }
+            let is_empty = slots.guarded.is_empty();
             if is_empty {
                 slots.empty_since = Instant::now();
             }
             is_empty
         };
+        self.show_connections();
         if is_empty {
             // A monitor that keeps its connection for them need not.
             self.wake.notify_one();

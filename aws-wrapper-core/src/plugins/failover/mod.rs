@@ -41,6 +41,7 @@ use crate::plugins::failover::search::{Found, Search};
 use crate::registry::{EndReason, Purpose, Slot};
 use crate::runtime::Shared;
 use crate::session::transaction::TransactionState;
+use crate::telemetry::{key, metrics};
 use crate::topology::cluster::Verify;
 use crate::topology::view::Topology;
 
@@ -194,11 +195,17 @@ impl<D: DriverDialect> Failover<D> {
             let mode = self.mode(call.logical());
             let mut found = self.find(mode, lost, trigger, deadline, attempts).await?;
             let limit = deadline.min(Instant::now() + self.settings.connect_timeout);
+            let timer = self.shared.telemetry().start();
             let configured = self.driver.configure(&mut found.connection, call.logical().session());
-            let error = match timeout_at(limit, configured).await {
-                Ok(Ok(())) => return Ok(found),
-                Ok(Err(error)) => self.driver.error(error),
-                Err(_) => Error::new(ErrorKind::Timeout(Phase::Connect), "the server did not answer"),
+            let configured = match timeout_at(limit, configured).await {
+                Ok(configured) => configured.map_err(|error| self.driver.error(error)),
+                Err(_) => Err(Error::new(ErrorKind::Timeout(Phase::Connect), "the server did not answer")),
+            };
+            let attributes = [key::ENGINE.of(D::ENGINE.code()), key::OUTCOME.of_result(&configured)];
+            self.shared.telemetry().stop(timer, &metrics::SESSION_TRANSFER_DURATION, &attributes);
+            let error = match configured {
+                Ok(()) => return Ok(found),
+                Err(error) => error,
             };
             let again = Instant::now() + self.settings.retry_delay;
             let is_lost =
@@ -251,7 +258,8 @@ impl<D: DriverDialect> Failover<D> {
             statement_may_have_run,
             ..FailoverReport::default()
         };
-        let mut running = Running::start(&self.shared.events, lost.routed_host());
+        let mode = self.mode(call.logical());
+        let mut running = Running::start(&self.shared, lost.routed_host(), mode, was_in_transaction);
         tracing::warn!(host = %lost.routed_host(), ?trigger, %error, was_in_transaction, "connection lost; failing over");
         self.give_up(call, lost, trigger, was_in_transaction).await;
 
@@ -386,21 +394,35 @@ fn is_instance(snapshot: &crate::topology::Snapshot, host: &HostKey) -> bool {
 
 /// Sees to it that every failover that started is reported as finished, also when it is dropped half way.
 struct Running<'a> {
-    events: &'a crate::events::Events,
+    shared: &'a Shared,
     host: HostKey,
+    /// The role that is looked for.
+    kind: &'static str,
+    in_transaction: bool,
     started: Instant,
     finished: bool,
 }
 
 impl<'a> Running<'a> {
-    fn start(events: &'a crate::events::Events, host: &HostKey) -> Self {
-        events.send(Event::FailoverStarted { host: host.clone() });
-        Self { events, host: host.clone(), started: Instant::now(), finished: false }
+    fn start(shared: &'a Shared, host: &HostKey, mode: FailoverMode, in_transaction: bool) -> Self {
+        shared.events.send(Event::FailoverStarted { host: host.clone() });
+        let kind = mode.code();
+        shared.telemetry().add(&metrics::FAILOVER_TRIGGERED_COUNT, 1, &[key::KIND.of(kind)]);
+        Self { shared, host: host.clone(), kind, in_transaction, started: Instant::now(), finished: false }
     }
 
     fn finish(&mut self, outcome: FailoverOutcome, report: &FailoverReport, search: Duration) {
         self.finished = true;
-        self.events.send(Event::FailoverFinished {
+        let attributes = [
+            key::KIND.of(self.kind),
+            key::OUTCOME.of(outcome.code()),
+            key::IN_TRANSACTION.of(self.in_transaction),
+        ];
+        let telemetry = self.shared.telemetry();
+        telemetry.add(&metrics::FAILOVER_COUNT, 1, &attributes);
+        telemetry.record(&metrics::FAILOVER_DURATION, report.elapsed, &attributes);
+        telemetry.record(&metrics::FAILOVER_SEARCH_DURATION, search, &attributes[..2]);
+        self.shared.events.send(Event::FailoverFinished {
             host: self.host.clone(),
             new_host: report.new_host.clone(),
             outcome,

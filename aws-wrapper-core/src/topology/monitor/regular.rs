@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{Done, Main, Monitor, SHORT_PATIENCE};
 use crate::error::{ErrorKind, Result};
 use crate::host::{HostKey, Role};
+use crate::telemetry::{key, metrics};
 use crate::topology::MonitoringPriority;
 use crate::topology::cluster::{Verify, answers};
 use crate::topology::reading::{Reading, read_within};
@@ -21,7 +22,12 @@ impl Monitor {
             self.cluster.asked().refresh.is_some_and(|asked_at| !answers(&current, Verify::No, asked_at));
         // A server without a topology is given a moment, whoever waits.
         let may_ask = !self.was_empty && self.quiet_until <= now;
-        if matches!(self.main, Main::Idle(_)) && (self.read_at <= now || (asked && may_ask)) {
+        let is_due = self.read_at <= now;
+        if matches!(self.main, Main::Idle(_)) && (is_due || (asked && may_ask)) {
+            if is_due {
+                let lag = now.duration_since(self.read_at).as_secs_f64();
+                self.cluster.telemetry().set(&metrics::MONITOR_LAG, lag, &[key::TYPE.of("topology")]);
+            }
             self.start_read(false);
         }
     }
