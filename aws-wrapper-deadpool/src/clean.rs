@@ -15,6 +15,7 @@ use crate::adapter::Adapter;
 use crate::manager::Manager;
 use crate::pooled::Pooled;
 use crate::recycle::Discard;
+use crate::sub_pool::show_size;
 
 /// What is left on a connection that is given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,5 +141,6 @@ impl<A: Adapter> Drop for Cleaning<A> {
         if let Some(object) = self.object.take() {
             self.pool.manager().discard(object, self.otherwise);
         }
+        show_size(&self.pool);
     }
 }

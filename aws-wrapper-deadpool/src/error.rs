@@ -42,6 +42,21 @@ pub enum ErrorKind {
     Work,
 }
 
+impl ErrorKind {
+    /// The word for it in metrics, in `snake_case`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::WaitTimeout => "wait_timeout",
+            Self::Connect => "connect",
+            Self::NoReader => "no_reader",
+            Self::Hook => "hook",
+            Self::Closed => "closed",
+            Self::DeadpoolTimeout => "deadpool_timeout",
+            Self::Work => "work",
+        }
+    }
+}
+
 impl Error {
     /// The cluster has no reader at the moment.
     pub(crate) fn no_reader(why: &str, last: Option<Arc<CoreError>>) -> Self {

@@ -94,6 +94,7 @@ mod failure;
 mod health;
 mod hooks;
 mod manager;
+mod meter;
 mod object;
 mod pool;
 mod pooled;

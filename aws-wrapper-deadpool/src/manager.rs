@@ -19,6 +19,7 @@ use crate::adapter::Adapter;
 use crate::backoff::Backoff;
 use crate::failure::Failure;
 use crate::hooks::Hooks;
+use crate::meter::Meter;
 use crate::pooled::Pooled;
 use crate::recycle::Known;
 use crate::rules::Rules;
@@ -54,13 +55,16 @@ pub(crate) enum Route {
 
 impl<A: Adapter> Manager<A> {
     pub(crate) fn new(target: Target, route: Route, recipe: &Recipe<A>) -> Self {
+        let core = A::core(&recipe.connector);
+        let endpoint = core.topology().initial_host().clone();
+        let meter = Meter::new(core.services().telemetry().clone(), endpoint, target.clone());
         Self {
             target,
             route,
             connector: recipe.connector.clone(),
             rules: Arc::clone(&recipe.rules),
             hooks: Arc::clone(&recipe.hooks),
-            counters: Counters::default(),
+            counters: Counters::new(meter),
             backoff: Backoff::default(),
             failure: Failure::default(),
             silent_since: Mutex::default(),
@@ -163,7 +167,7 @@ impl<A: Adapter> Manager<A> {
     fn failed(&self, begun: Instant, error: Error) -> Arc<Error> {
         let error = Arc::new(error);
         self.backoff.failed(begun);
-        self.counters.failed();
+        self.counters.failed(&error);
         tracing::debug!(sub_pool = %self.target, %error, "no connection for the pool");
         self.failure.set(&error);
         error

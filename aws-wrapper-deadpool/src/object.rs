@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::adapter::Adapter;
 use crate::clean::{Cleaning, Left};
 use crate::manager::Manager;
+use crate::sub_pool::show_size;
 use crate::target::Target;
 
 /// A connection of a pool. Works like the connection itself; dropping it gives it back.
@@ -29,7 +30,10 @@ impl<A: Adapter> Object<A> {
     /// Never: only dropping it leaves it empty.
     pub fn take(mut this: Self) -> A::Client {
         let inner = this.inner.take().expect("only dropping takes it");
-        managed::Object::take(inner).into_client()
+        let pool = managed::Object::pool(&inner);
+        let client = managed::Object::take(inner).into_client();
+        pool.iter().for_each(show_size);
+        client
     }
 
     /// The instance the next call goes to.
@@ -88,9 +92,13 @@ impl<A: Adapter> Drop for Object<A> {
         let Some(mut inner) = self.inner.take() else { return };
         let Some(pool) = managed::Object::pool(&inner) else { return };
         match pool.manager().accepts(&mut inner) {
-            Ok(Left::Nothing) => inner.idle_since = Instant::now(),
-            Ok(Left::Chores(chores)) => Cleaning::start(pool, inner, chores),
+            Ok(Left::Nothing) => {
+                inner.idle_since = Instant::now();
+                drop(inner);
+            }
+            Ok(Left::Chores(chores)) => return Cleaning::start(pool, inner, chores),
             Err(reason) => pool.manager().discard(inner, reason),
         }
+        show_size(&pool);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_wrapper_core::Error;
 
 use crate::adapter::Adapter;
+use crate::meter::Meter;
 use crate::recycle::Discard;
 use crate::sub_pool::SubPool;
 use crate::target::Target;
@@ -102,9 +103,10 @@ impl SubPoolStatus {
     }
 }
 
-/// What a sub-pool has done.
-#[derive(Debug, Default)]
+/// What a sub-pool has done, for the status and for the application's instrument.
+#[derive(Debug)]
 pub(crate) struct Counters {
+    pub(crate) meter: Meter,
     created: AtomicU64,
     recycled: AtomicU64,
     cleaned: AtomicU64,
@@ -113,23 +115,38 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    pub(crate) fn new(meter: Meter) -> Self {
+        Self {
+            meter,
+            created: AtomicU64::default(),
+            recycled: AtomicU64::default(),
+            cleaned: AtomicU64::default(),
+            failed: AtomicU64::default(),
+            discarded: Default::default(),
+        }
+    }
+
     pub(crate) fn created(&self) {
         self.created.fetch_add(1, Ordering::Relaxed);
+        self.meter.created("ok");
     }
 
     pub(crate) fn recycled(&self) {
         self.recycled.fetch_add(1, Ordering::Relaxed);
+        self.meter.recycled("reused");
     }
 
     pub(crate) fn cleaned(&self) {
         self.cleaned.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn failed(&self) {
+    pub(crate) fn failed(&self, error: &Error) {
         self.failed.fetch_add(1, Ordering::Relaxed);
+        self.meter.created(error.kind().code());
     }
 
     pub(crate) fn discarded(&self, reason: Discard) {
         self.discarded[reason as usize].fetch_add(1, Ordering::Relaxed);
+        self.meter.recycled(reason.code());
     }
 }

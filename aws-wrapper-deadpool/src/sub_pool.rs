@@ -38,7 +38,22 @@ impl<A: Adapter> Recipe<A> {
 /// Checks a connection out.
 pub(crate) async fn checkout<A: Adapter>(sub_pool: &SubPool<A>) -> Result<Object<A>, Error> {
     let manager = sub_pool.manager();
-    sub_pool.get().await.map_err(|error| Error::new(error, manager.target(), || manager.last_error()))
+    let meter = &manager.counters.meter;
+    let timer = meter.start();
+    let object = sub_pool.get().await;
+    let object = object.map_err(|error| Error::new(error, manager.target(), || manager.last_error()));
+    meter.checked_out(timer, &object);
+    show_size(sub_pool);
+    object
+}
+
+/// Tells the application's instrument how many connections there are.
+pub(crate) fn show_size<A, W>(sub_pool: &managed::Pool<Manager<A>, W>)
+where
+    A: Adapter,
+    W: From<managed::Object<Manager<A>>>,
+{
+    sub_pool.manager().counters.meter.show_size(|| sub_pool.status());
 }
 
 /// Drops the idle connections that must not be used again, and says how many.
@@ -51,6 +66,7 @@ pub(crate) fn purge<A: Adapter>(sub_pool: &SubPool<A>) -> usize {
             false
         }
     });
+    show_size(sub_pool);
     judged.removed.len()
 }
 
@@ -59,6 +75,7 @@ pub(crate) fn close<A: Adapter>(sub_pool: &SubPool<A>) {
     // Not by deadpool, which would drop connections while it holds its lock.
     drop(sub_pool.retain(|_, _| false));
     sub_pool.close();
+    show_size(sub_pool);
 }
 
 /// Whether a checkout would have to wait for somebody to give a connection back.

@@ -18,6 +18,17 @@ pub enum Target {
     AnyReader,
 }
 
+impl Target {
+    /// The word for it in metrics; a reader is known by its host.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Endpoint => "endpoint",
+            Self::Writer => "writer",
+            Self::Reader(_) | Self::AnyReader => "reader",
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,5 +6,6 @@ mod checkout;
 mod clean;
 mod hooks;
 mod limits;
+mod telemetry;
 mod topology;
 mod world;
