@@ -172,3 +172,30 @@ async fn a_task_that_is_started_again_is_counted_by_what_it_does() {
     until("it is started again", || restarts().len() == 1).await;
     assert_eq!(attributes(&restarts()[0]), [("type", "pool")]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_measured_only_if_somebody_wants_to_know() {
+    let (silent, curious) = (Arc::<Recorder>::default(), Arc::new(Recorder::of_calls()));
+    for recorder in [&silent, &curious] {
+        let world = world(recorder);
+        let client = world.client("i-1", &[("plugins", ""), ("socket_timeout_ms", "1000")]).await;
+        world.driver.plan(On::Call, "i-1", 1, Outcome::Slow(MS * 5));
+        client.query("select").await.unwrap();
+        world.driver.plan(On::Call, "i-1", 1, Outcome::Fails(DriverClass::Other));
+        client.query("select").await.unwrap_err();
+        world.driver.plan(On::Call, "i-1", 2, Outcome::Never);
+        client.query("select").await.unwrap_err();
+        drop_after(1, client.begin()).await;
+        check_attributes(recorder);
+    }
+    assert!(silent.of(metrics::CALL_DURATION.metric()).is_empty());
+
+    let calls = curious.of(metrics::CALL_DURATION.metric());
+    let said = |name| calls.iter().map(|call| call.attribute(name)).collect::<Vec<_>>();
+    assert_eq!(said("error.type"), [None, Some("driver_other"), Some("timeout_call"), Some("dropped")]);
+    assert_eq!(said("db.operation.name"), ["query", "query", "query", "begin"].map(Some));
+    assert_eq!(said("db.system.name"), [Some("postgresql"); 4]);
+    assert_eq!(said("server.address"), [Some("i-1.xyz.us-east-2.rds.amazonaws.com"); 4]);
+    assert_eq!(said("server.port"), [Some("5432"); 4]);
+    assert!((0.005..0.010).contains(&calls[0].value), "in seconds: {calls:?}");
+}

@@ -16,6 +16,7 @@ use crate::host::{HostKey, Role};
 use crate::pipeline::Pipeline;
 use crate::plugin::chain::Dial;
 use crate::plugin::{ConnectionPlugin, Place, Places, PluginContext, PluginFactory};
+use crate::plugins::call_metrics::CallMetrics;
 use crate::plugins::failover::FailoverSettings;
 use crate::plugins::{self, Planned, developer};
 use crate::probe::{ConnectorId, Prober};
@@ -159,6 +160,9 @@ impl<D: DriverDialect> Connector<D> {
         for (index, planned) in planned.into_iter().enumerate() {
             context.index = index;
             plugins.push(planned.make(&context)?);
+        }
+        if let Some(instrument) = shared.telemetry().of_calls() {
+            plugins.push(Arc::new(CallMetrics { instrument: Arc::clone(instrument) }));
         }
         let dialer = Dialer {
             driver: Arc::clone(&driver),

@@ -1,5 +1,6 @@
 //! The built-in plugins: code, place and factory of each, in order, and how a list of codes becomes a chain.
 
+pub(crate) mod call_metrics;
 pub mod connect_time;
 pub mod developer;
 pub mod execution_time;

@@ -68,7 +68,7 @@ impl Unit {
     }
 
     /// A time in this unit.
-    pub(super) fn of(self, time: Duration) -> f64 {
+    pub(crate) fn of(self, time: Duration) -> f64 {
         match self {
             Self::Seconds | Self::One => time.as_secs_f64(),
             Self::Millis => time.as_secs_f64() * 1e3,

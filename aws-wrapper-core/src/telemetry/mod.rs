@@ -130,6 +130,11 @@ impl Telemetry {
             self.record(histogram, started.elapsed(), attributes);
         }
     }
+
+    /// The instrument, if it wants to measure each call.
+    pub(crate) fn of_calls(&self) -> Option<&Arc<dyn Instrument>> {
+        self.instrument.as_ref().filter(|instrument| instrument.wants_calls())
+    }
 }
 
 #[cfg(test)]
