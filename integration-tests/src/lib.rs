@@ -32,4 +32,5 @@ pub use crate::server::{Behaviour, FakeServer};
 #[doc = include_str!("../../docs/guide/drivers.md")]
 #[doc = include_str!("../../docs/guide/errors.md")]
 #[doc = include_str!("../../docs/guide/silent-hosts.md")]
+#[doc = include_str!("../../docs/guide/telemetry.md")]
 pub struct Guide;

@@ -20,7 +20,7 @@ cargo xtask chaos [--engine postgres|mysql] [--seed N] [--minutes M | --seconds 
     A pool of 50 on a cluster on which random faults are played, and a check that nothing was lost, doubled, answered by
     the wrong server, told wrongly, late or left over. The same seed plays the same faults. Fails if a promise was broken.
 cargo xtask docs
-    Writes docs/parameters.md from the parameter table.
+    Writes docs/parameters.md and the tables in docs/guide/telemetry.md from those in the source.
 cargo xtask features
     Checks that each feature of each crate compiles alone.";
 

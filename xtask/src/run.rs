@@ -55,7 +55,7 @@ pub(crate) fn install_mysql() -> Result<(), String> {
 }
 
 pub(crate) fn docs() -> Result<(), String> {
-    cargo(&["run", "--quiet", "--package", "aws-wrapper-core", "--example", "parameters"])
+    cargo(&["run", "--quiet", "--package", "aws-wrapper-core", "--example", "docs"])
 }
 
 pub(crate) fn features() -> Result<(), String> {

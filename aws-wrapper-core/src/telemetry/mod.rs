@@ -28,6 +28,7 @@
 //! ```
 
 mod attribute;
+mod markdown;
 mod metric;
 pub mod metrics;
 
@@ -38,6 +39,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::attribute::{Attribute, Key, Value, key};
+pub use self::markdown::markdown;
 pub use self::metric::{Counter, Gauge, Histogram, Kind, Metric, Unit};
 
 /// Receives what the wrapper measures. Every method has a default that does nothing.
