@@ -1,4 +1,4 @@
-//! Writes what is generated under `docs`: `parameters.md`, and the tables of metrics in `guide/telemetry.md`.
+//! Writes what is generated under `docs`: `parameters.md`, and the tables in `guide/telemetry.md`.
 
 use std::fs;
 use std::io;
@@ -8,8 +8,8 @@ use aws_wrapper_core::telemetry;
 use aws_wrapper_core::testing::NullDriver;
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
-const BEGIN: &str = "<!-- metrics: written by `cargo xtask docs` -->\n\n";
-const END: &str = "\n<!-- end of metrics -->";
+const BEGIN: &str = "<!-- tables: written by `cargo xtask docs` -->\n\n";
+const END: &str = "\n<!-- end of tables -->";
 
 fn main() -> io::Result<()> {
     fs::write(format!("{DOCS}/parameters.md"), parameters::<NullDriver>().markdown())?;

@@ -5,10 +5,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::error::{Error, ErrorKind, RetryAdvice, TransactionOutcome};
 use crate::plugin::Intent;
 use crate::session::transaction::TransactionState;
+use crate::telemetry::spans;
 
 /// How often and when a retry helper runs its work again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,19 +166,36 @@ pub trait Attempt {
 ///
 /// # Cancellation
 /// As that of one attempt.
-pub async fn run<A: Attempt>(policy: RetryPolicy, work: Work, mut attempt: A) -> Result<A::Output, A::Error> {
+pub async fn run<A: Attempt>(policy: RetryPolicy, work: Work, attempt: A) -> Result<A::Output, A::Error> {
+    let span = match work {
+        Work::Transaction => {
+            tracing::debug_span!(spans::RETRY_TRANSACTION, attempts = Empty, outcome = Empty)
+        }
+        Work::Statement | Work::Checkout => Span::none(),
+    };
     let mut runs = 0;
+    let result = repeat(policy, work, attempt, &mut runs).instrument(span.clone()).await;
+    span.record("attempts", runs).record("outcome", if result.is_ok() { "ok" } else { "failed" });
+    result
+}
+
+async fn repeat<A: Attempt>(
+    policy: RetryPolicy,
+    work: Work,
+    mut attempt: A,
+    runs: &mut u32,
+) -> Result<A::Output, A::Error> {
     loop {
-        let error = match attempt.attempt(Intent::of_run(policy.idempotent, runs + 1)).await {
+        *runs += 1;
+        let error = match attempt.attempt(Intent::of_run(policy.idempotent, *runs)).await {
             Ok(output) => return Ok(output),
             Err(error) => error,
         };
-        runs += 1;
-        if !policy.permits(work, runs, &error) {
+        if !policy.permits(work, *runs, &error) {
             return Err(error);
         }
         tracing::debug!(%error, ?work, runs, "it is run again");
-        sleep(policy.pause(runs, &error)).await;
+        sleep(policy.pause(*runs, &error)).await;
     }
 }
 

@@ -28,8 +28,13 @@ impl Meter {
 
     /// A checkout is over.
     pub(crate) fn checked_out<T>(&self, timer: Timer, result: &Result<T, Error>) {
-        let outcome = result.as_ref().map_or_else(|error| error.kind().code(), |_| "ok");
-        self.telemetry.stop(timer, &metrics::POOL_WAIT_DURATION, &self.attributes(key::OUTCOME, outcome));
+        let attributes = self.attributes(key::OUTCOME, Self::outcome(result));
+        self.telemetry.stop(timer, &metrics::POOL_WAIT_DURATION, &attributes);
+    }
+
+    /// How a checkout ended.
+    pub(crate) fn outcome<T>(result: &Result<T, Error>) -> &'static str {
+        result.as_ref().map_or_else(|error| error.kind().code(), |_| "ok")
     }
 
     /// A connection was opened, or could not be.

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use aws_wrapper_core::telemetry::spans;
 use deadpool::Runtime;
 use deadpool::managed;
+use tracing::Instrument as _;
+use tracing::field::{Empty, display};
 
 use crate::adapter::Adapter;
 use crate::error::Error;
 use crate::hooks::Hooks;
 use crate::manager::{Manager, Route};
+use crate::meter::Meter;
 use crate::object::Object;
 use crate::rules::Rules;
 use crate::target::Target;
@@ -40,9 +44,17 @@ pub(crate) async fn checkout<A: Adapter>(sub_pool: &SubPool<A>) -> Result<Object
     let manager = sub_pool.manager();
     let meter = &manager.counters.meter;
     let timer = meter.start();
-    let object = sub_pool.get().await;
+    let span =
+        tracing::debug_span!(spans::POOL_GET, target = %manager.target(), host = Empty, outcome = Empty);
+    let object = sub_pool.get().instrument(span.clone()).await;
     let object = object.map_err(|error| Error::new(error, manager.target(), || manager.last_error()));
     meter.checked_out(timer, &object);
+    if !span.is_disabled() {
+        if let Ok(object) = &object {
+            span.record("host", display(Object::host(object)));
+        }
+        span.record("outcome", Meter::outcome(&object));
+    }
     show_size(sub_pool);
     object
 }

@@ -162,7 +162,7 @@ impl<D: DriverDialect> Connector<D> {
             plugins.push(planned.make(&context)?);
         }
         if let Some(instrument) = shared.telemetry().of_calls() {
-            plugins.push(Arc::new(CallMetrics { instrument: Arc::clone(instrument) }));
+            plugins.push(Arc::new(CallMetrics::new(&context, instrument)));
         }
         let dialer = Dialer {
             driver: Arc::clone(&driver),

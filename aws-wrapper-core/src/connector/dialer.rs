@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::error::{DriverClass, Error, ErrorKind, Phase, Result};
@@ -12,7 +14,7 @@ use crate::host::Availability;
 use crate::plugin::chain::Dial;
 use crate::registry::Purpose;
 use crate::runtime::Shared;
-use crate::telemetry::{key, metrics};
+use crate::telemetry::{key, metrics, outcome, spans};
 
 /// The driver, with a deadline and a limit on how many connections open at once to one host.
 #[derive(Debug)]
@@ -41,9 +43,11 @@ impl<D: DriverDialect> Dialer<D> {
             }
         };
         let timer = self.shared.telemetry().start();
-        let opened = self.ask(request, limit).await;
-        let attributes =
-            [key::HOST.of(&host), key::PURPOSE.of(request.purpose().code()), key::OUTCOME.of_result(&opened)];
+        let purpose = request.purpose().code();
+        let span = tracing::debug_span!(spans::CONNECT_ATTEMPT, %host, purpose, outcome = Empty);
+        let opened = self.ask(request, limit).instrument(span.clone()).await;
+        span.record("outcome", outcome(&opened));
+        let attributes = [key::HOST.of(&host), key::PURPOSE.of(purpose), key::OUTCOME.of_result(&opened)];
         self.shared.telemetry().stop(timer, &metrics::CONNECT_ATTEMPT_DURATION, &attributes);
         opened
     }

@@ -4,16 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use crate::connector::Connector;
 use crate::driver::DriverDialect;
-use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::Role;
 use crate::pipeline::Pipeline;
 use crate::plugin::Logical;
 use crate::registry::Slot;
-use crate::telemetry::{key, metrics};
 use crate::topology::cluster::ClusterSession;
 
 /// A logical connection and the connector it came from. For adapters.
@@ -43,16 +42,8 @@ impl<D: DriverDialect> Link<D> {
             None => self.connector.connect().await?,
         };
         let telemetry = self.connector.services().telemetry();
-        let timer = telemetry.start();
-        let configured = driver.configure(&mut connection, self.logical.session());
-        let late = "the session could not be restored on a new connection in time";
-        let configured = timeout(self.connect_limit(), configured).await.map_or_else(
-            |_| Err(Error::new(ErrorKind::Timeout(Phase::Connect), late)),
-            |configured| configured.map_err(|error| driver.error(error)),
-        );
-        let attributes = [key::ENGINE.of(D::ENGINE.code()), key::OUTCOME.of_result(&configured)];
-        telemetry.stop(timer, &metrics::SESSION_TRANSFER_DURATION, &attributes);
-        configured?;
+        let deadline = Instant::now() + self.connect_limit();
+        self.logical.configure(driver.as_ref(), &mut connection, deadline, telemetry).await?;
         // Through the parking place, so that the logical connection knows its newest one.
         let slot = Arc::clone(driver.slot(&connection));
         self.logical.park(connection, slot, None);

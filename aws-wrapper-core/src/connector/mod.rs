@@ -15,6 +15,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 pub use self::builder::Builder;
 pub use self::link::Link;
@@ -27,7 +29,7 @@ use crate::host::{HostKey, Role};
 use crate::pipeline::Pipeline;
 use crate::registry::Purpose;
 use crate::services::Services;
-use crate::telemetry::{key, metrics};
+use crate::telemetry::{key, metrics, outcome, spans};
 use crate::topology::cluster::ClusterSession;
 use crate::topology::view::Topology;
 
@@ -96,15 +98,14 @@ impl<D: DriverDialect> Connector<D> {
     async fn open(&self, opening: impl Future<Output = Result<D::Connection>>) -> Result<D::Connection> {
         let (inner, shared) = (&*self.inner, self.inner.services.shared());
         let timer = shared.telemetry().start();
-        let opened = shared.until_shut_down(opening).await;
+        let host = inner.topology.initial_host();
+        let span = tracing::info_span!(spans::CONNECT, %host, role = Empty, outcome = Empty);
+        let opened = shared.until_shut_down(opening).instrument(span.clone()).await;
         let identity = opened.as_ref().ok().and_then(|connection| inner.driver.slot(connection).identity());
         let role = identity.map_or(Role::Unknown, |identity| identity.role);
-        let attributes = [
-            key::ENDPOINT.of(inner.topology.initial_host()),
-            key::ROLE.of(role.code()),
-            key::OUTCOME.of_result(&opened),
-        ];
+        let attributes = [key::ENDPOINT.of(host), key::ROLE.of(role.code()), key::OUTCOME.of_result(&opened)];
         shared.telemetry().stop(timer, &metrics::CONNECT_DURATION, &attributes);
+        span.record("role", role.code()).record("outcome", outcome(&opened));
         opened.map_err(Error::with_nothing_sent)
     }
 

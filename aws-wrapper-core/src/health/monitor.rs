@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::incarnation::Incarnation;
 use super::outcome::{is_timeout, of_error};
@@ -16,7 +18,7 @@ use super::watch::HostWatch;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::probe::{MonitorKind, Probe};
 use crate::runtime::Shared;
-use crate::telemetry::{key, metrics};
+use crate::telemetry::{key, metrics, spans};
 
 /// Lives while a call on its host waits for too long, or the host is under suspicion, and a while longer.
 pub(super) struct Monitor {
@@ -135,7 +137,9 @@ impl Monitor {
         let is_login = self.open.is_none() && self.ping.is_none() && self.watch.verdict() <= Verdict::Up;
         let limit = if is_login { pace.connect_timeout } else { pace.probe_timeout };
         let deadline = began + limit;
-        let answer = self.ask(deadline, pace).await;
+        let host = self.watch.host();
+        let span = tracing::trace_span!(parent: None, spans::HOST_MONITOR_PROBE, %host, outcome = Empty);
+        let answer = self.ask(deadline, pace).instrument(span.clone()).await;
         let ended = Instant::now();
         let (mut outcome, error) = match answer {
             Ok(()) => (Outcome::Alive, None),
@@ -144,6 +148,7 @@ impl Monitor {
         if outcome == Outcome::Unreachable && ended > deadline + OVERSLEPT {
             outcome = Outcome::Inconclusive;
         }
+        span.record("outcome", outcome.code());
         // Another connection may have been answered meanwhile.
         let quiet = self.watch.active().quiet;
         if outcome == Outcome::Unreachable

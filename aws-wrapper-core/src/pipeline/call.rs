@@ -4,12 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 use crate::driver::DriverDialect;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::pipeline::{CallChain, Observer, Pipeline};
 use crate::plugin::{Call, CallClass, CallOutcome, Recovery, Step};
+use crate::telemetry::spans;
 
 impl<D: DriverDialect> Pipeline<D> {
     /// Runs an exchange with the driver: first the `before` of those who subscribed, then `exchange` in place, then
@@ -107,7 +110,7 @@ impl Passage {
             match plugin.before(call) {
                 Step::Continue => {}
                 Step::Fail(error) => return Err(error.with_plugin(plugin.code())),
-                Step::Wait(wait) => wait.await.map_err(|error| error.with_plugin(plugin.code()))?,
+                Step::Wait(wait) => waiting(plugin.code(), wait).await?,
             }
             self.count += 1;
         }
@@ -127,6 +130,13 @@ impl Passage {
             observer.plugin.after(call, &outcome);
         }
     }
+}
+
+/// A plugin lets the call wait. In a box of its own, so that the future of a call that does not wait stays small.
+#[cold]
+fn waiting<'a>(plugin: &'static str, wait: BoxFuture<'a, Result<()>>) -> BoxFuture<'a, Result<()>> {
+    let span = tracing::trace_span!(spans::PLUGIN, plugin, step = "before");
+    Box::pin(async move { wait.instrument(span).await.map_err(|error| error.with_plugin(plugin)) })
 }
 
 #[inline]

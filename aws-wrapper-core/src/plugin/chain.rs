@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::ConnectionPlugin;
 use crate::driver::{ConnectRequest, DriverDialect, NetworkSettings};
@@ -12,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostKey;
 use crate::registry::Purpose;
 use crate::runtime::Shared;
+use crate::telemetry::spans;
 
 /// Where a chain ends: opens the connection that all plugins have asked for.
 pub(crate) trait Dial<D: DriverDialect>: fmt::Debug + Send + Sync {
@@ -69,8 +71,10 @@ impl<'a, D: DriverDialect> Next<'a, D> {
         match behind.find_map(|(place, plugin)| Some((place, plugin.as_ref()?))) {
             Some((place, plugin)) => {
                 let next = Next { chain: self.chain, place: place + 1 };
+                let span = tracing::trace_span!(spans::PLUGIN, plugin = plugin.code(), step = "connect");
                 Box::pin(async move {
-                    plugin.connect(request, next).await.map_err(|error| error.with_plugin(plugin.code()))
+                    let connected = plugin.connect(request, next).instrument(span).await;
+                    connected.map_err(|error| error.with_plugin(plugin.code()))
                 })
             }
             None => self.chain.end.dial(request),

@@ -10,14 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::ConnectionChange;
 use super::state::{ConnectionState, States};
 use crate::driver::DriverDialect;
-use crate::error::{FailoverOutcome, FailoverReport};
+use crate::error::{Error, ErrorKind, FailoverOutcome, FailoverReport, Phase, Result};
 use crate::host::Role;
 use crate::registry::Slot;
+use crate::telemetry::{Telemetry, key, metrics, outcome, spans};
 
 /// What all physical connections behind one logical connection share.
 pub struct Logical<D: DriverDialect> {
@@ -131,6 +134,28 @@ impl<D: DriverDialect> Logical<D> {
     /// What a plugin keeps of this logical connection, made when it is first asked for.
     pub fn state<T: Default + Send + Sync + 'static>(&self, place: &ConnectionState<T>) -> &T {
         self.states.get(place.place())
+    }
+
+    /// Gives a connection that is to take the place of another one the state of the session, before `deadline`.
+    pub(crate) async fn configure(
+        &self,
+        driver: &D,
+        connection: &mut D::Connection,
+        deadline: Instant,
+        telemetry: &Telemetry,
+    ) -> Result<()> {
+        let timer = telemetry.start();
+        let span = tracing::debug_span!(spans::SESSION_TRANSFER, outcome = Empty);
+        let configured = driver.configure(connection, &self.session).instrument(span.clone());
+        let late = "the session could not be restored on a new connection in time";
+        let configured = timeout_at(deadline, configured).await.map_or_else(
+            |_| Err(Error::new(ErrorKind::Timeout(Phase::Connect), late)),
+            |configured| configured.map_err(|error| driver.error(error)),
+        );
+        let attributes = [key::ENGINE.of(D::ENGINE.code()), key::OUTCOME.of_result(&configured)];
+        telemetry.stop(timer, &metrics::SESSION_TRANSFER_DURATION, &attributes);
+        span.record("outcome", outcome(&configured));
+        configured
     }
 
     /// The slot of the newest connection: the parked one, else the one in use.

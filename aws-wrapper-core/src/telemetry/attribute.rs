@@ -46,12 +46,14 @@ impl Key {
 
     /// An attribute of this name that says how something ended: `ok`, or the kind of the error.
     pub fn of_result<T>(self, result: &Result<T>) -> Attribute<'static> {
-        self.of(result.as_ref().map_or_else(|error| error.kind().code(), |_| OK))
+        self.of(outcome(result))
     }
 }
 
-/// How an outcome is called that is no error.
-pub(crate) const OK: &str = "ok";
+/// How something ended: `ok`, or the kind of the error.
+pub(crate) fn outcome<T>(result: &Result<T>) -> &'static str {
+    result.as_ref().map_or_else(|error| error.kind().code(), |_| "ok")
+}
 
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,11 +1,12 @@
-//! The metrics as tables for people.
+//! Metrics and spans as tables for people.
 
 use std::fmt::Write as _;
 
 use super::metric::Metric;
 use super::metrics::METRICS;
+use super::spans::SPANS;
 
-/// The tables of `docs/guide/telemetry.md`: what is emitted, and the names that are taken.
+/// The tables of `docs/guide/telemetry.md`: the metrics, those whose names are taken, and the spans.
 pub fn markdown() -> String {
     let mut out =
         String::from("| Name | Kind | Unit | Attributes | Meaning |\n| --- | --- | --- | --- | --- |\n");
@@ -21,14 +22,23 @@ pub fn markdown() -> String {
             let _ = writeln!(out, "{} {} | {capability} |", columns(metric), metric.doc);
         }
     }
+    out.push_str("\n## All spans\n\n| Name | Around | Fields | Waits for |\n| --- | --- | --- | --- |\n");
+    for span in SPANS {
+        let waits_for = span.waits_for.unwrap_or("–");
+        let _ = writeln!(out, "| `{}` | {} | {} | {waits_for} |", span.name, span.doc, list(span.fields));
+    }
     out
 }
 
 /// The first four columns.
 fn columns(metric: &Metric) -> String {
-    let keys: Vec<_> = metric.attributes.iter().map(|key| format!("`{}`", key.name())).collect();
-    let keys = if keys.is_empty() { "–".to_owned() } else { keys.join(", ") };
+    let keys: Vec<_> = metric.attributes.iter().map(|key| key.name()).collect();
+    let keys = list(&keys);
     format!("| `{}` | {} | {} | {keys} |", metric.name, metric.kind.name(), metric.unit.symbol())
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "–".to_owned() } else { format!("`{}`", names.join("`, `")) }
 }
 
 #[cfg(test)]
@@ -40,7 +50,7 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/telemetry.md");
         assert!(
             std::fs::read_to_string(path).unwrap().contains(&markdown()),
-            "docs/guide/telemetry.md does not match the table of metrics: run `cargo xtask docs`"
+            "docs/guide/telemetry.md does not match the tables of metrics and spans: run `cargo xtask docs`"
         );
     }
 }

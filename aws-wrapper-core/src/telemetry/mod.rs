@@ -1,7 +1,8 @@
 //! What the wrapper measures: the names, and the trait by which an application receives the values.
 //!
 //! Every metric stands in one table, [`metrics`], with its kind, its unit, its attributes and one sentence on what it means.
-//! Names are a contract, because dashboards hang on them; the table also reserves those of capabilities to come.
+//! Names are a contract, because dashboards hang on them; the table also reserves those of capabilities to come. The names
+//! of spans stand in [`spans`].
 //!
 //! An application implements [`Instrument`] over the metrics library it uses and gives it to
 //! [`Services`](crate::services::Services::builder). Without one nothing is measured: no clock is read, nothing is called.
@@ -31,6 +32,7 @@ mod attribute;
 mod markdown;
 mod metric;
 pub mod metrics;
+pub mod spans;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(crate) use self::attribute::outcome;
 pub use self::attribute::{Attribute, Key, Value, key};
 pub use self::markdown::markdown;
 pub use self::metric::{Counter, Gauge, Histogram, Kind, Metric, Unit};
@@ -58,7 +61,7 @@ pub trait Instrument: Debug + Send + Sync {
     fn set(&self, _gauge: &'static Gauge, _value: f64, _attributes: &[Attribute<'_>]) {}
 
     /// Whether each call is to be measured, as [`metrics::CALL_DURATION`]. Default: no, since that costs every call two looks
-    /// at the clock and a call of [`record`](Self::record). Asked once by each connector, when it is built.
+    /// at the clock and a call of [`record`](Self::record). Each connector asks once, when it is built.
     fn wants_calls(&self) -> bool {
         false
     }

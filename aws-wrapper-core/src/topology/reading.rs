@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::cluster::Cluster;
 use super::{Snapshot, SnapshotSource, Verification, query};
@@ -12,7 +14,7 @@ use crate::dialect::refusal;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::host::{Availability, Host, HostKey, Role};
 use crate::probe::Probe;
-use crate::telemetry::{key, metrics};
+use crate::telemetry::{key, metrics, outcome, spans};
 
 /// What one answer told.
 #[derive(Debug, Clone)]
@@ -43,15 +45,18 @@ pub(super) async fn read_within(
     cluster: &Cluster,
     probe: &mut dyn Probe,
 ) -> Result<Reading> {
-    let reading = ask(limit, cluster, probe).await;
-    if cluster.telemetry().is_on() {
-        let attributes = [
-            key::CLUSTER.of(cluster.id()),
-            key::MODE.of(cluster.mode().code()),
-            key::OUTCOME.of_result(&reading),
-        ];
-        cluster.telemetry().add(&metrics::TOPOLOGY_REFRESH_COUNT, 1, &attributes);
-    }
+    let mode = cluster.mode().code();
+    let span = tracing::debug_span!(
+        parent: None,
+        spans::TOPOLOGY_REFRESH,
+        "aws_wrapper.cluster_id" = cluster.id(),
+        mode,
+        outcome = Empty,
+    );
+    let reading = ask(limit, cluster, probe).instrument(span.clone()).await;
+    span.record("outcome", outcome(&reading));
+    let attributes = [key::CLUSTER.of(cluster.id()), key::MODE.of(mode), key::OUTCOME.of_result(&reading)];
+    cluster.telemetry().add(&metrics::TOPOLOGY_REFRESH_COUNT, 1, &attributes);
     reading
 }
 

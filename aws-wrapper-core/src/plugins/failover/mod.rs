@@ -16,6 +16,7 @@
 //!
 //! **Cost.** None for calls that succeed: it only subscribes to failures.
 
+mod running;
 mod search;
 mod settings;
 
@@ -23,25 +24,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument as _;
 
 pub use self::settings::{FailoverMode, FailoverSettings};
 use crate::config::values::FromValues;
 use crate::driver::{ConnectRequest, DriverDialect};
 use crate::endpoint::EndpointKind;
-use crate::error::{DriverClass, Error, ErrorKind, FailoverOutcome, FailoverReport, Phase, Result};
-use crate::events::Event;
+use crate::error::{DriverClass, Error, ErrorKind, FailoverOutcome, FailoverReport, Result};
 use crate::host::{HostKey, Role};
 use crate::method::MethodSet;
 use crate::plugin::{
     Call, ConnectionPlugin, Connects, Logical, Next, Place, PluginContext, PluginFactory, Recovery,
     Subscriptions,
 };
+use crate::plugins::failover::running::Running;
 use crate::plugins::failover::search::{Found, Search};
 use crate::registry::{EndReason, Purpose, Slot};
 use crate::runtime::Shared;
 use crate::session::transaction::TransactionState;
-use crate::telemetry::{key, metrics};
 use crate::topology::cluster::Verify;
 use crate::topology::view::Topology;
 
@@ -195,14 +196,9 @@ impl<D: DriverDialect> Failover<D> {
             let mode = self.mode(call.logical());
             let mut found = self.find(mode, lost, trigger, deadline, attempts).await?;
             let limit = deadline.min(Instant::now() + self.settings.connect_timeout);
-            let timer = self.shared.telemetry().start();
-            let configured = self.driver.configure(&mut found.connection, call.logical().session());
-            let configured = match timeout_at(limit, configured).await {
-                Ok(configured) => configured.map_err(|error| self.driver.error(error)),
-                Err(_) => Err(Error::new(ErrorKind::Timeout(Phase::Connect), "the server did not answer")),
-            };
-            let attributes = [key::ENGINE.of(D::ENGINE.code()), key::OUTCOME.of_result(&configured)];
-            self.shared.telemetry().stop(timer, &metrics::SESSION_TRANSFER_DURATION, &attributes);
+            let telemetry = self.shared.telemetry();
+            let (driver, connection) = (self.driver.as_ref(), &mut found.connection);
+            let configured = call.logical().configure(driver, connection, limit, telemetry).await;
             let error = match configured {
                 Ok(()) => return Ok(found),
                 Err(error) => error,
@@ -259,13 +255,16 @@ impl<D: DriverDialect> Failover<D> {
             ..FailoverReport::default()
         };
         let mode = self.mode(call.logical());
-        let mut running = Running::start(&self.shared, lost.routed_host(), mode, was_in_transaction);
+        let cluster = self.topology.cluster().map(|cluster| cluster.id());
+        let mut running = Running::start(&self.shared, cluster, lost.routed_host(), mode, was_in_transaction);
         tracing::warn!(host = %lost.routed_host(), ?trigger, %error, was_in_transaction, "connection lost; failing over");
-        self.give_up(call, lost, trigger, was_in_transaction).await;
-
         let mut attempts = 0;
-        let found = self.find_and_configure(call, lost, trigger, &mut attempts);
-        let found = self.shared.until_shut_down(found).await;
+        let search = async {
+            self.give_up(call, lost, trigger, was_in_transaction).await;
+            let found = self.find_and_configure(call, lost, trigger, &mut attempts);
+            self.shared.until_shut_down(found).await
+        };
+        let found = search.instrument(running.span().clone()).await;
         report.elapsed = started.elapsed();
         report.attempts = attempts;
         match found {
@@ -390,57 +389,6 @@ fn state_at_the_error(
 
 fn is_instance(snapshot: &crate::topology::Snapshot, host: &HostKey) -> bool {
     snapshot.find(host).is_some()
-}
-
-/// Sees to it that every failover that started is reported as finished, also when it is dropped half way.
-struct Running<'a> {
-    shared: &'a Shared,
-    host: HostKey,
-    /// The role that is looked for.
-    kind: &'static str,
-    in_transaction: bool,
-    started: Instant,
-    finished: bool,
-}
-
-impl<'a> Running<'a> {
-    fn start(shared: &'a Shared, host: &HostKey, mode: FailoverMode, in_transaction: bool) -> Self {
-        shared.events.send(Event::FailoverStarted { host: host.clone() });
-        let kind = mode.code();
-        shared.telemetry().add(&metrics::FAILOVER_TRIGGERED_COUNT, 1, &[key::KIND.of(kind)]);
-        Self { shared, host: host.clone(), kind, in_transaction, started: Instant::now(), finished: false }
-    }
-
-    fn finish(&mut self, outcome: FailoverOutcome, report: &FailoverReport, search: Duration) {
-        self.finished = true;
-        let attributes = [
-            key::KIND.of(self.kind),
-            key::OUTCOME.of(outcome.code()),
-            key::IN_TRANSACTION.of(self.in_transaction),
-        ];
-        let telemetry = self.shared.telemetry();
-        telemetry.add(&metrics::FAILOVER_COUNT, 1, &attributes);
-        telemetry.record(&metrics::FAILOVER_DURATION, report.elapsed, &attributes);
-        telemetry.record(&metrics::FAILOVER_SEARCH_DURATION, search, &attributes[..2]);
-        self.shared.events.send(Event::FailoverFinished {
-            host: self.host.clone(),
-            new_host: report.new_host.clone(),
-            outcome,
-            elapsed: report.elapsed,
-            search,
-            attempts: report.attempts,
-        });
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        if !self.finished {
-            let report = FailoverReport { elapsed: self.started.elapsed(), ..FailoverReport::default() };
-            let elapsed = report.elapsed;
-            self.finish(FailoverOutcome::Failed, &report, elapsed);
-        }
-    }
 }
 
 #[cfg(test)]

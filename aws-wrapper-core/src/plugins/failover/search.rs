@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::settings::{FailoverMode, FailoverSettings};
 use crate::dialect::refusal::{is_missing_database, is_missing_right};
@@ -14,6 +16,7 @@ use crate::host::{Host, HostKey, Role};
 use crate::plugin::{ConnectHandle, PluginContext};
 use crate::registry::Purpose;
 use crate::select::{HostSelector, SelectContext, selector};
+use crate::telemetry::spans;
 use crate::topology::Snapshot;
 use crate::topology::cluster::Verify;
 use crate::topology::view::Topology;
@@ -44,6 +47,16 @@ enum Attempt<D: DriverDialect> {
     Found(Found<D>),
     WrongRole,
     Failed(Error),
+}
+
+impl<D: DriverDialect> Attempt<D> {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Found(_) => "ok",
+            Self::WrongRole => ErrorKind::Routing.code(),
+            Self::Failed(error) => error.kind().code(),
+        }
+    }
 }
 
 impl<D: DriverDialect> Search<D> {
@@ -249,8 +262,16 @@ impl<D: DriverDialect> Search<D> {
         deadline: Instant,
         attempts: &mut u32,
     ) -> Attempt<D> {
-        let found_at = Instant::now();
         *attempts += 1;
+        let role = wanted.map(Role::code);
+        let span = tracing::debug_span!(spans::FAILOVER_CANDIDATE, %host, role, outcome = Empty);
+        let attempt = self.attempt_on(host, wanted, deadline).instrument(span.clone()).await;
+        span.record("outcome", attempt.outcome());
+        attempt
+    }
+
+    async fn attempt_on(&self, host: &HostKey, wanted: Option<Role>, deadline: Instant) -> Attempt<D> {
+        let found_at = Instant::now();
         let limit = deadline.min(found_at + self.settings.connect_timeout);
         let mut connection = match self.connect.connect(host.clone(), Purpose::Switch, limit).await {
             Ok(connection) => connection,
