@@ -64,7 +64,7 @@ fn each_module_imports_only_those_before_it() {
                 }
                 Some(_) => {}
                 None => {
-                    wrong.push(format!("src/{} imports `crate::{used}`, which is no layer", path.display()))
+                    wrong.push(format!("src/{} imports `crate::{used}`, which is no layer", path.display()));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What the wrapper was told. Text becomes a [`Config`]; checked against a [`Schema`](schema::Schema) it becomes
+//! What the wrapper was told. Text becomes a [`Config`]; checked against a [`Schema`] it becomes
 //! [`Values`], of which each concept reads its settings.
 //!
 //! A [`Config`] collects texts from all doors and remembers where each came from. It knows no parameter: names and values are

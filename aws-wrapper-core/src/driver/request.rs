@@ -205,6 +205,7 @@ mod tests {
 
     use super::*;
     use crate::resolver::Resolver;
+    use crate::telemetry::Telemetry;
 
     /// Answers with these; without any it never does.
     #[derive(Debug)]
@@ -223,7 +224,8 @@ mod tests {
     fn request(names: Names, connect_timeout: u64, deadline: u64) -> ConnectRequest {
         let [connect_timeout, deadline] = [connect_timeout, deadline].map(Duration::from_millis);
         let network = Arc::new(NetworkSettings { connect_timeout, ..NetworkSettings::default() });
-        let (host, shared) = (HostKey::new("h", 1).unwrap(), Shared::new(Arc::new(names)));
+        let (host, shared) =
+            (HostKey::new("h", 1).unwrap(), Shared::new(Arc::new(names), Telemetry::default()));
         ConnectRequest::new(host, Purpose::Initial, Instant::now() + deadline, &network, &shared)
     }
 
