@@ -4,7 +4,7 @@ use std::fmt::{Debug, Write as _};
 
 use aws_wrapper_core::services::Services;
 use aws_wrapper_mysql::mysql_async::{ChangeUserOpts, OptsBuilder, TxOpts};
-use aws_wrapper_mysql::{Connector, Error};
+use aws_wrapper_mysql::{Builder, Connector, Error};
 use integration_tests::{ClusterNames, MySql, Session, on_logged_cluster};
 
 const WRONG: &str = "hunter2-wrong";
@@ -44,7 +44,7 @@ fn no_log_no_error_and_no_debug_output_has_a_password() {
             format!("mysql://app:{WRONG}@host:{WRONG}/app"),
             format!("postgresql://app:{WRONG}@host/app"),
         ] {
-            let error = Connector::builder().url(&broken).unwrap_err();
+            let error = Connector::builder().url(&broken).and_then(Builder::build).unwrap_err();
             show(&error);
             show(&error.to_string());
         }

@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Write as _};
 
 use aws_wrapper_core::services::Services;
-use aws_wrapper_pg::Connector;
+use aws_wrapper_pg::{Builder, Connector};
 use integration_tests::{ClusterNames, Pg, Session, on_logged_cluster};
 
 const WRONG: &str = "hunter2-wrong";
@@ -34,7 +34,7 @@ fn no_log_no_error_and_no_debug_output_has_a_password() {
         show(&error);
         show(&error.to_string());
         let broken = format!("{}&no_such_parameter=1", url(WRONG));
-        let error = Connector::builder().url(&broken).unwrap_err();
+        let error = Connector::builder().url(&broken).and_then(Builder::build).unwrap_err();
         show(&error);
         show(&error.to_string());
         let error = Connector::builder().url(&format!("postgresql://app:{WRONG}@[broken/app")).unwrap_err();
