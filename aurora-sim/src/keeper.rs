@@ -175,11 +175,14 @@ impl Keeper {
 
     /// Kills a server and every process it has started, and waits until they are gone.
     pub(crate) async fn kill(&self, server: Server) -> Result<()> {
-        // Stopped first, so that it cannot start another process while we look.
+        // Stopped first, so that it cannot start another process while we look, and that no worker answers when another one has
+        // been killed already: a host dies as a whole.
         let _ = signal(server.pid, Signal::STOP);
         let workers = children(server.pid);
-        for &pid in workers.iter().chain([&server.pid]) {
-            let _ = signal(pid, Signal::KILL);
+        for kill in [Signal::STOP, Signal::KILL] {
+            for &pid in workers.iter().chain([&server.pid]) {
+                let _ = signal(pid, kill);
+            }
         }
         self.bury(server, &workers).await
     }
