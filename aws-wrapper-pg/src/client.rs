@@ -53,7 +53,10 @@ pub struct Client {
 
 /// One call: `$exchange` runs on the connection of the moment, inside the plugins.
 macro_rules! through {
-    ($self:ident, $method:expr, $sql:expr, |$physical:ident| $exchange:expr) => {{
+    ($self:ident, $method:expr, $sql:expr, |$physical:ident| $exchange:expr) => {
+        through!($self, $method, $sql, |$physical| $exchange, nothing)
+    };
+    ($self:ident, $method:expr, $sql:expr, |$physical:ident| $exchange:expr, $note:ident) => {{
         let call = Call::new($method, $sql, $self.shared.logical(), $self).with_intent($self.intent);
         $self
             .shared
@@ -61,7 +64,8 @@ macro_rules! through {
             .call(&call, || async {
                 let $physical = $self.now(&call)?;
                 let in_flight = $physical.slot().enter();
-                call.kept($physical.slot(), in_flight.end(checked!($exchange, $physical.slot(), &call)))
+                let answer = in_flight.end(checked!($exchange, $physical.slot(), &call));
+                call.kept($physical.slot(), answer.inspect(|value| $note(&call, value)))
             })
             .await
             .map_err(Error::from)
@@ -70,20 +74,18 @@ macro_rules! through {
 
 /// As `through`, for an exchange that says how many rows it changed.
 macro_rules! changing {
-    ($self:ident, $method:expr, $sql:expr, |$physical:ident| $exchange:expr) => {{
-        let call = Call::new($method, $sql, $self.shared.logical(), $self).with_intent($self.intent);
-        $self
-            .shared
-            .pipeline()
-            .call(&call, || async {
-                let $physical = $self.now(&call)?;
-                let in_flight = $physical.slot().enter();
-                let changed = in_flight.end(checked!($exchange, $physical.slot(), &call));
-                call.kept($physical.slot(), changed.inspect(|rows| call.note_rows_affected(*rows)))
-            })
-            .await
-            .map_err(Error::from)
-    }};
+    ($self:ident, $method:expr, $sql:expr, |$physical:ident| $exchange:expr) => {
+        through!($self, $method, $sql, |$physical| $exchange, rows_changed)
+    };
+}
+
+/// What a call learns from the value of its exchange: nothing.
+pub(crate) fn nothing<T>(_call: &Call<'_, PgDriver>, _value: &T) {}
+
+/// What a call learns from the value of its exchange: how many rows it changed.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as the value of any exchange is passed")]
+pub(crate) fn rows_changed(call: &Call<'_, PgDriver>, rows: &u64) {
+    call.note_rows_affected(*rows);
 }
 
 /// One call with a statement: `$driver` is the driver's form of `$statement`.

@@ -16,7 +16,7 @@ use tokio_postgres::types::{BorrowToSql, ToSql, Type};
 use tokio_postgres::{IsolationLevel, Portal, Row, SimpleQueryMessage};
 
 use crate::cancel::CancelToken;
-use crate::client::Client;
+use crate::client::{Client, nothing, rows_changed};
 use crate::connect::Dialled;
 use crate::copy::{CopyInSink, CopyOutStream};
 use crate::driver::{PgDriver, Shared, fetch_text};
@@ -187,7 +187,10 @@ impl Ask for InTransaction<'_> {
 
 /// One call: `$exchange` runs inside the plugins.
 macro_rules! through {
-    ($self:ident, $method:expr, $sql:expr, $exchange:expr) => {{
+    ($self:ident, $method:expr, $sql:expr, $exchange:expr) => {
+        through!($self, $method, $sql, $exchange, nothing)
+    };
+    ($self:ident, $method:expr, $sql:expr, $exchange:expr, $note:ident) => {{
         let at = $self.at;
         let ask = InTransaction { client: $self.inner.client(), slot: at.slot() };
         let call = Call::new($method, $sql, at.shared.logical(), &ask);
@@ -196,7 +199,8 @@ macro_rules! through {
             .call(&call, || async {
                 at.ready(&call)?;
                 let in_flight = at.slot().enter();
-                call.kept(at.slot(), in_flight.end(checked!($exchange, at.slot(), &call)))
+                let answer = in_flight.end(checked!($exchange, at.slot(), &call));
+                call.kept(at.slot(), answer.inspect(|value| $note(&call, value)))
             })
             .await
             .map_err(Error::from)
@@ -205,21 +209,9 @@ macro_rules! through {
 
 /// As `through`, for an exchange that says how many rows it changed.
 macro_rules! changing {
-    ($self:ident, $method:expr, $sql:expr, $exchange:expr) => {{
-        let at = $self.at;
-        let ask = InTransaction { client: $self.inner.client(), slot: at.slot() };
-        let call = Call::new($method, $sql, at.shared.logical(), &ask);
-        at.shared
-            .pipeline()
-            .call(&call, || async {
-                at.ready(&call)?;
-                let in_flight = at.slot().enter();
-                let changed = in_flight.end(checked!($exchange, at.slot(), &call));
-                call.kept(at.slot(), changed.inspect(|rows| call.note_rows_affected(*rows)))
-            })
-            .await
-            .map_err(Error::from)
-    }};
+    ($self:ident, $method:expr, $sql:expr, $exchange:expr) => {
+        through!($self, $method, $sql, $exchange, rows_changed)
+    };
 }
 
 /// One call with a statement: `$driver` is the driver's form of `$statement`.
